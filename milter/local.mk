@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# libquotadefer.a: what a decision is made of, and the table; used by all.
+noinst_LIBRARIES += milter/libquotadefer.a
+milter_libquotadefer_a_SOURCES = \
+	milter/address.c \
+	milter/control_client.c \
+	milter/deferline.c \
+	milter/error.c \
+	milter/log.c \
+	milter/metrics.c \
+	milter/naming.c \
+	milter/options.c \
+	milter/policy.c \
+	milter/privs.c \
+	milter/rcpt.c \
+	milter/record.c \
+	milter/redis.c \
+	milter/redisurl.c \
+	milter/reply.c \
+	milter/rootset.c \
+	milter/settings.c \
+	milter/settings_file.c \
+	milter/settings_impl.h \
+	milter/settings_spec.c \
+	milter/socketspec.c \
+	milter/source.c \
+	milter/table.c \
+	milter/table_batch.c \
+	milter/table_check.c \
+	milter/table_impl.h \
+	milter/table_view.c \
+	milter/utf8.c \
+	milter/value.c
+QD_LIBS = milter/libquotadefer.a $(LMDB_LIBS) $(HIREDIS_LIBS) $(CONFUSE_LIBS)
+
+sbin_PROGRAMS += milter/quotadefer-milter
+milter_quotadefer_milter_SOURCES = \
+	milter/ages.c \
+	milter/callbacks.c \
+	milter/control.c \
+	milter/daemon.c \
+	milter/feed.c \
+	milter/feed_impl.h \
+	milter/feed_load.c \
+	milter/listen.c \
+	milter/loop.c \
+	milter/main.c \
+	milter/notify.c \
+	milter/requests.c
+milter_quotadefer_milter_LDADD = $(QD_LIBS) $(MILTER_LIBS)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Everything of the scanner but its main(), so that tests can have it.
+noinst_LIBRARIES += tools/scan/libscan.a
+tools_scan_libscan_a_SOURCES = \
+	tools/scan/crew.c \
+	tools/scan/findings.c \
+	tools/scan/guard.c \
+	tools/scan/imapdconf.c \
+	tools/scan/progress.c \
+	tools/scan/publish.c \
+	tools/scan/publish_lmdb.c \
+	tools/scan/publish_redis.c \
+	tools/scan/quotalegacy.c \
+	tools/scan/quotalegacy_impl.h \
+	tools/scan/quotalegacy_walk.c \
+	tools/scan/quotarecord.c \
+	tools/scan/quotastore.c
+
+sbin_PROGRAMS += tools/quotadefer-scan
+tools_quotadefer_scan_SOURCES = tools/scan/main.c
+tools_quotadefer_scan_LDADD = tools/scan/libscan.a $(QD_LIBS)
+
+sbin_PROGRAMS += tools/quotadefer-ctl
+tools_quotadefer_ctl_SOURCES = \
+	tools/ctl/common.c \
+	tools/ctl/ctl.h \
+	tools/ctl/daemon.c \
+	tools/ctl/list.c \
+	tools/ctl/main.c \
+	tools/ctl/query.c
+tools_quotadefer_ctl_LDADD = $(QD_LIBS) $(JANSSON_LIBS)
