@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef QUOTADEFER_DAEMON_H
+#define QUOTADEFER_DAEMON_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "quotadefer/metrics.h"
+#include "quotadefer/settings.h"
+#include "quotadefer/table.h"
+
+/*
+ * What the threads of the filter share. The settings are replaced whole by a
+ * reload; generation counts those, so that a session can see cheaply that it
+ * holds old ones.
+ */
+struct qd_daemon {
+	pthread_mutex_t lock;
+	struct qd_settings *settings; /* under lock */
+	atomic_uint generation;
+	struct qd_table *table;
+	struct qd_metrics metrics;
+	atomic_bool table_failed; /* said so, and not yet that it is back */
+};
+
+/* Take over settings and table. */
+void qd_daemon_init(struct qd_daemon *daemon, struct qd_settings *settings,
+		    struct qd_table *table);
+
+/* A reference to the settings in force, and their generation. */
+struct qd_settings *qd_daemon_settings(struct qd_daemon *daemon,
+				       unsigned int *generation);
+
+/* Put new settings in force; takes over the reference. */
+void qd_daemon_replace_settings(struct qd_daemon *daemon,
+				struct qd_settings *settings);
+
+/*
+ * Note that the table could (err NULL) or could not be read. Logs the first
+ * failure of an outage and its end, nothing in between.
+ */
+void qd_daemon_table_state(struct qd_daemon *daemon,
+			   const struct qd_error *err);
+
+#endif

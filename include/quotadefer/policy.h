@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef QUOTADEFER_POLICY_H
+#define QUOTADEFER_POLICY_H
+
+#include "quotadefer/rcpt.h"
+
+/*
+ * The part of the policy that needs no look-up. True if this recipient passes
+ * whatever the state of the mailbox; *why says for what reason. answer has
+ * kind and address filled.
+ */
+bool qd_policy_exempts(const struct qd_settings *settings,
+		       const struct qd_request *request,
+		       const struct qd_answer *answer, enum qd_why *why);
+
+/* True for a recipient domain whose mailboxes are looked up; any case. */
+bool qd_policy_has_domain(const struct qd_settings *settings,
+			  const char *domain);
+
+/* What happens to a full mailbox: sets verdict and why in *answer. */
+void qd_policy_full(const struct qd_settings *settings,
+		    const struct qd_request *request, struct qd_answer *answer);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef QUOTADEFER_PUBLISH_H
+#define QUOTADEFER_PUBLISH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quotadefer/error.h"
+#include "quotadefer/rootset.h"
+#include "quotadefer/settings.h"
+#include "quotadefer/source.h"
+
+/*
+ * Where records are published: the local table, or Redis. Every function
+ * returns 0, or -1 with *err. self is what open made.
+ */
+struct qd_publisher {
+	const char *name;
+	int (*open)(const struct qd_settings *settings, bool read_only,
+		    void **self, struct qd_error *err);
+	/* Hold source alone; EX_TEMPFAIL with who has it otherwise. */
+	int (*lock)(void *self, const char *source, struct qd_error *err);
+	/* Go on holding it; call at least every few seconds. */
+	int (*renew)(void *self, struct qd_error *err);
+	/* What source published before (*known), and its records. */
+	int (*load)(void *self, const char *source, bool *known,
+		    struct qd_source *before, struct qd_rootset *records,
+		    struct qd_error *err);
+	/* Call each for every source there is. */
+	int (*sources)(void *self,
+		       int (*each)(void *arg, const struct qd_source *src),
+		       void *arg, struct qd_error *err);
+	/* Say whose changes follow; announce: src is new, or not as before. */
+	int (*begin)(void *self, const struct qd_source *src, bool announce,
+		     struct qd_error *err);
+	/* Replace a record, at the latest by finish. before NULL: there was
+	   none; after NULL: there is to be none. */
+	int (*change)(void *self, const char *root,
+		      const struct qd_record *before,
+		      const struct qd_record *after, struct qd_error *err);
+	/* Write what is left, and src as it is now. */
+	int (*finish)(void *self, const struct qd_source *src,
+		      struct qd_error *err);
+	void (*close)(void **self);
+};
+
+extern const struct qd_publisher qd_publisher_lmdb;
+extern const struct qd_publisher qd_publisher_redis;
+
+struct qd_published {
+	int64_t added, changed, removed;
+};
+
+/* Told of each difference; before or after is NULL. */
+typedef void qd_difference(void *arg, const char *root,
+			   const struct qd_record *before,
+			   const struct qd_record *after);
+
+/*
+ * What to publish: wanted and current are sorted; unreadable (sorted) roots
+ * keep the record they have. removals: the scan was complete.
+ */
+struct qd_reconcile {
+	struct qd_rootset *current;
+	struct qd_rootset *wanted;
+	const struct qd_rootset *unreadable;
+	int64_t last_scan; /* when current was last known to be true */
+	bool removals;
+};
+
+/*
+ * Work out the differences and hand them over: first what is added or
+ * changed, then what is removed. A root that stays over keeps its since.
+ * publisher NULL: only tell. each may be NULL. Returns 0 or -1 with *err;
+ * *done counts in both cases.
+ */
+int qd_publish_reconcile(const struct qd_reconcile *what,
+			 const struct qd_publisher *publisher, void *self,
+			 qd_difference *each, void *arg,
+			 struct qd_published *done, struct qd_error *err);
+
+/*
+ * Refuse (EX_CONFIG) if another source that is alive has another naming than
+ * src: one table has one naming.
+ */
+int qd_publish_check_naming(const struct qd_publisher *publisher, void *self,
+			    const struct qd_source *src, int64_t now,
+			    int64_t max_age, struct qd_error *err);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef QUOTADEFER_REDIS_H
+#define QUOTADEFER_REDIS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quotadefer/error.h"
+#include "quotadefer/settings.h"
+
+/*
+ * One connection to a Redis server. It is of no more use after any failure:
+ * close it and open another. For one thread at a time.
+ */
+struct qd_redis;
+
+struct redisReply;
+
+/*
+ * Connect to the server of the settings, authenticate, select the database.
+ * wake_fd: give up waiting, with EX_TEMPFAIL, when it becomes readable; or -1.
+ * Blocks at most redis_timeout for each of connecting and the replies.
+ * Returns 0, or -1 with *err: EX_UNAVAILABLE, or EX_NOPERM for a password or
+ * permission that is missing.
+ */
+int qd_redis_open(const struct qd_settings *settings, int wake_fd,
+		  struct qd_redis **out, struct qd_error *err);
+
+/* Close and set *redis to NULL. NULL is fine. */
+void qd_redis_close(struct qd_redis **redis);
+
+/* The server's name for messages, without secrets. */
+const char *qd_redis_name(const struct qd_redis *redis);
+
+/*
+ * Add a command to what is to be sent: words up to a NULL, or count of them.
+ * Nothing goes out before qd_redis_reply. Returns 0 or -1 with *err.
+ */
+int qd_redis_send(struct qd_redis *redis, struct qd_error *err,
+		  const char *word, ...) __attribute__((sentinel));
+int qd_redis_send_words(struct qd_redis *redis, const char **words,
+			size_t count, struct qd_error *err);
+
+/*
+ * Send what waits, and take the reply to the oldest command without one,
+ * waiting extra_ms longer than redis_timeout for it (for BLOCK). An error
+ * reply is a failure. The reply is the caller's, for freeReplyObject.
+ */
+int qd_redis_reply(struct qd_redis *redis, int64_t extra_ms,
+		   struct redisReply **out, struct qd_error *err);
+
+/* Take count replies and throw them away; -1 if one of them is a failure. */
+int qd_redis_skip(struct qd_redis *redis, int count, struct qd_error *err);
+
+/*
+ * Key names, as in quotadefer-schema(7): "{PREFIX}:KIND" or
+ * "{PREFIX}:KIND:SOURCE". Returns out.
+ */
+enum {
+	QD_REDIS_KEY = 200
+};
+const char *qd_redis_key(char out[QD_REDIS_KEY], const char *prefix,
+			 const char *kind, const char *source);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef QUOTADEFER_SETTINGS_H
+#define QUOTADEFER_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "quotadefer/error.h"
+#include "quotadefer/redisurl.h"
+#include "quotadefer/socketspec.h"
+
+struct qd_list {
+	char **items;
+	size_t count;
+};
+
+enum qd_mode {
+	QD_MODE_ENFORCE,
+	QD_MODE_MONITOR
+};
+enum qd_null_sender {
+	QD_NULL_DATA,
+	QD_NULL_RCPT,
+	QD_NULL_PASS
+};
+enum qd_authenticated {
+	QD_AUTH_PASS,
+	QD_AUTH_DEFER
+};
+enum qd_rule_setting {
+	QD_USE_AUTO,
+	QD_USE_LMTPD,
+	QD_USE_STRICT
+};
+
+/*
+ * The settings of quotadefer.conf(5), checked; names and meanings are the
+ * same there. Read-only once loaded, and shared by reference count.
+ */
+struct qd_settings {
+	char *table;
+	int64_t table_size;
+	int64_t max_age_ms;
+
+	char *redis; /* NULL: one host, no Redis */
+	struct qd_redisurl redis_url;
+	char *redis_password_file;
+	int64_t redis_timeout_ms;
+	char *prefix;
+	int64_t stream_length;
+
+	char *socket;
+	struct qd_socketspec socket_spec;
+	int64_t socket_mode;
+	char *socket_group;
+	char *control_socket;
+	char *user;
+	char *pidfile;
+
+	struct qd_list domains;
+	int mode;
+	int null_sender;
+	struct qd_list probe_senders;
+	int authenticated;
+	int64_t defer_limit;
+	int64_t reply_code;
+	char *reply_text;
+
+	char *source;
+	char *imapd_conf;
+	int rule;
+	int64_t largest_message;
+	int64_t scan_threads;
+	int64_t guard_roots;
+	int64_t guard_full;
+};
+
+/*
+ * Read file, then the NULL-terminated "name=value" overrides over it, then
+ * defaults for the rest. file NULL is the installed file, which may be
+ * missing; a file that is named must exist.
+ *
+ * Returns 0 and a reference in *out, or -1 with *err (EX_CONFIG), which names
+ * the file and line or the override, the value, and what would be right.
+ * Not thread-safe (libconfuse is not). Reads small local files.
+ */
+int qd_settings_load(const char *file, const char *const *overrides,
+		     struct qd_settings **out, struct qd_error *err);
+
+/* One more reference; thread-safe. */
+struct qd_settings *qd_settings_ref(struct qd_settings *settings);
+
+/* One less; the last one frees. Sets *settings to NULL. NULL is fine. */
+void qd_settings_unref(struct qd_settings **settings);
+
+/*
+ * Write every setting in force, in the syntax of the file, each with where it
+ * came from as a comment.
+ */
+void qd_settings_print(const struct qd_settings *settings, FILE *out);
+
+/* Call each with the name and default of every setting, in manual order. */
+void qd_settings_each(void (*each)(void *arg, const char *name,
+				   const char *fallback),
+		      void *arg);
+
+#endif

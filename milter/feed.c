@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "feed_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <hiredis/hiredis.h>
+
+#include "quotadefer/log.h"
+
+/*
+ * The stream is asked for PORTION changes at a time, and for up to BLOCK_MS
+ * if there are none: so often is also checked that it is still the same.
+ */
+#define PORTION	 "5000"
+#define BLOCK_MS 1000
+
+/* Wait a moment longer after each failure in a row; a fleet must not march. */
+enum {
+	BACKOFF_MIN_MS = 50,
+	BACKOFF_MAX_MS = 1000
+};
+
+bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
+			struct qd_feed_change *change)
+{
+	const redisReply *fields, *record = NULL;
+
+	if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
+	    entry->element[0]->type != REDIS_REPLY_STRING)
+		return false;
+	snprintf(id, QD_STREAM_ID, "%s", entry->element[0]->str);
+	fields = entry->element[1];
+	change->source = NULL;
+	change->root = NULL;
+	/* deleted entries have no fields */
+	for (size_t i = 0; i + 1 < fields->elements; i += 2) {
+		const char *name = fields->element[i]->str;
+		const redisReply *value = fields->element[i + 1];
+
+		if (strcmp(name, "source") == 0)
+			change->source = value->str;
+		else if (strcmp(name, "root") == 0)
+			change->root = value->str;
+		else if (strcmp(name, "record") == 0)
+			record = value;
+	}
+	if (!change->source || !change->root ||
+	    !qd_source_name_valid(change->source) ||
+	    strlen(change->root) > QD_ROOT_MAX)
+		return false;
+	change->has_record =
+		record && record->len &&
+		qd_record_parse(record->str, record->len, &change->rec) == 0;
+	return true;
+}
+
+int qd_feed_save_position(struct qd_feed *feed, struct qd_batch *batch,
+			  struct qd_error *err)
+{
+	char text[QD_RUN_ID + QD_STREAM_ID + 2];
+
+	snprintf(text, sizeof(text), "%s %s", feed->run_id, feed->position);
+	return qd_batch_note(batch, "feed", text, err);
+}
+
+static int apply_change(struct qd_feed *feed, struct qd_batch *batch,
+			const struct qd_feed_change *change,
+			struct qd_error *err)
+{
+	int place = qd_feed_source(feed, change->source, err);
+
+	if (place < 0)
+		return -1;
+	if (!feed->sources[place].usable)
+		return 0;
+	return qd_batch_put(batch, change->source, change->root,
+			    change->has_record ? &change->rec : NULL, err);
+}
+
+/* Sources that are new or were announced, before any of their records. */
+static int refresh_sources(struct qd_feed *feed, const redisReply *entries,
+			   struct qd_error *err)
+{
+	const char *last = "";
+
+	for (size_t i = 0; i < entries->elements; i++) {
+		struct qd_feed_change change;
+		char id[QD_STREAM_ID];
+		int rc = 0;
+
+		if (!qd_feed_read_entry(entries->element[i], id, &change))
+			continue;
+		if (change.root[0])
+			rc = qd_feed_source(feed, change.source, err);
+		else if (strcmp(last, change.source) != 0)
+			rc = qd_feed_fetch_source(feed, change.source, err);
+		if (rc < 0)
+			return -1;
+		if (!change.root[0])
+			last = change.source;
+	}
+	return 0;
+}
+
+static int write_sources(struct qd_feed *feed, struct qd_batch *batch,
+			 struct qd_error *err)
+{
+	for (int i = 0; i < feed->source_count; i++) {
+		struct qd_feed_source *source = &feed->sources[i];
+
+		if (source->usable && source->changed &&
+		    qd_batch_source(batch, &source->src, err) < 0)
+			return -1;
+		source->changed = false;
+	}
+	return 0;
+}
+
+static int write_entries(struct qd_feed *feed, const redisReply *entries,
+			 struct qd_error *err)
+{
+	struct qd_batch *batch = NULL;
+	char before[QD_STREAM_ID];
+	int rc;
+
+	memcpy(before, feed->position, sizeof(before));
+	rc = qd_batch_begin(feed->daemon->table, &batch, err);
+	if (rc == 0)
+		rc = write_sources(feed, batch, err);
+	for (size_t i = 0; rc == 0 && i < entries->elements; i++) {
+		struct qd_feed_change change;
+
+		if (qd_feed_read_entry(entries->element[i], feed->position,
+				       &change) &&
+		    change.root[0])
+			rc = apply_change(feed, batch, &change, err);
+	}
+	if (rc == 0)
+		rc = qd_feed_save_position(feed, batch, err);
+	if (rc == 0)
+		rc = qd_batch_commit(&batch, err);
+	qd_batch_abort(&batch);
+	if (rc < 0)
+		memcpy(feed->position, before, sizeof(before));
+	return rc;
+}
+
+static int apply(struct qd_feed *feed, const redisReply *entries,
+		 struct qd_error *err)
+{
+	int rc;
+
+	if (refresh_sources(feed, entries, err) < 0)
+		return -1;
+	pthread_mutex_lock(&feed->writing);
+	rc = write_entries(feed, entries, err);
+	pthread_mutex_unlock(&feed->writing);
+	if (rc == 0)
+		atomic_fetch_add(&feed->daemon->metrics.feed_changes,
+				 entries->elements);
+	return rc;
+}
+
+/* Is the entry we read last still in the stream? Then nothing was missed. */
+static int ask_position(struct qd_feed *feed, struct qd_error *err)
+{
+	return qd_redis_send(feed->redis, err, "XRANGE", feed->log_key,
+			     feed->position, feed->position, NULL);
+}
+
+static int position_is_there(struct qd_feed *feed, bool *there,
+			     struct qd_error *err)
+{
+	redisReply *reply;
+
+	if (qd_redis_reply(feed->redis, 0, &reply, err) < 0)
+		return -1;
+	*there = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1;
+	freeReplyObject(reply);
+	return 0;
+}
+
+/* XREAD's reply: the entries of our one stream, or NULL if there were none */
+static const redisReply *entries_of(const redisReply *reply)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 ||
+	    reply->element[0]->elements != 2)
+		return NULL;
+	return reply->element[0]->element[1];
+}
+
+/*
+ * The next changes. The position is looked for after they were read: were it
+ * trimmed away before, it would be gone after as well.
+ */
+static int follow_once(struct qd_feed *feed, bool *gap, struct qd_error *err)
+{
+	const redisReply *entries;
+	redisReply *reply;
+	char block[16];
+	bool there;
+	int rc = 0;
+
+	snprintf(block, sizeof(block), "%d", BLOCK_MS);
+	if (qd_redis_send(feed->redis, err, "XREAD", "COUNT", PORTION, "BLOCK",
+			  block, "STREAMS", feed->log_key, feed->position,
+			  NULL) < 0 ||
+	    ask_position(feed, err) < 0 ||
+	    qd_redis_reply(feed->redis, BLOCK_MS, &reply, err) < 0)
+		return -1;
+	entries = entries_of(reply);
+	rc = position_is_there(feed, &there, err);
+	/* an empty stream has no position yet, and so no gap */
+	if (rc == 0 && !there && strcmp(feed->position, "0-0") == 0)
+		there = !entries;
+	if (rc == 0 && there && entries)
+		rc = apply(feed, entries, err);
+	freeReplyObject(reply);
+	*gap = !there;
+	return rc;
+}
+
+static int ask_run_id(struct qd_feed *feed, char out[QD_RUN_ID],
+		      struct qd_error *err)
+{
+	static const char name[] = "\nrun_id:";
+	redisReply *reply;
+	const char *at;
+
+	if (qd_redis_send(feed->redis, err, "INFO", "server", NULL) < 0 ||
+	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
+		return -1;
+	at = reply->type == REDIS_REPLY_STRING ? strstr(reply->str, name)
+					       : NULL;
+	/* a proxy may not say: then every connection is another server */
+	out[0] = '\0';
+	if (at)
+		snprintf(out, QD_RUN_ID, "%.*s",
+			 (int)strcspn(at + sizeof(name) - 1, "\r\n"),
+			 at + sizeof(name) - 1);
+	freeReplyObject(reply);
+	return 0;
+}
+
+/* Where the table says it is, if this is still the same stream. */
+static int can_resume(struct qd_feed *feed, const char *run_id, bool *can,
+		      struct qd_error *err)
+{
+	char text[QD_RUN_ID + QD_STREAM_ID + 2] = "", *space;
+	struct qd_view *view = qd_view_begin(feed->daemon->table, NULL);
+
+	*can = false;
+	if (!view)
+		return 0;
+	qd_view_note(view, "feed", text, sizeof(text));
+	qd_view_end(view);
+	space = strchr(text, ' ');
+	if (!space || !run_id[0])
+		return 0;
+	*space = '\0';
+	if (strcmp(text, run_id) != 0)
+		return 0;
+	snprintf(feed->position, sizeof(feed->position), "%.*s",
+		 QD_STREAM_ID - 1, space + 1);
+	if (ask_position(feed, err) < 0)
+		return -1;
+	return position_is_there(feed, can, err);
+}
+
+static void say_up(struct qd_feed *feed)
+{
+	if (!feed->was_up || feed->said_down)
+		qd_log(LOG_NOTICE, "redis %s: following",
+		       qd_redis_name(feed->redis));
+	feed->was_up = true;
+	feed->said_down = false;
+	atomic_store(&feed->daemon->metrics.feed_up, true);
+}
+
+static int connect_and_follow(struct qd_feed *feed, int *failures,
+			      struct qd_error *err)
+{
+	struct qd_metrics *metrics = &feed->daemon->metrics;
+	char run_id[QD_RUN_ID];
+	bool in_step;
+
+	if (qd_redis_open(feed->settings, feed->wake[0], &feed->redis, err) < 0)
+		return -1;
+	atomic_fetch_add(&metrics->feed_connects, 1);
+	feed->source_count = 0;
+	if (ask_run_id(feed, run_id, err) < 0 ||
+	    can_resume(feed, run_id, &in_step, err) < 0)
+		return -1;
+	memcpy(feed->run_id, run_id, sizeof(run_id));
+	for (;;) {
+		bool gap = false;
+
+		if (!in_step) {
+			if (qd_feed_load(feed, err) < 0)
+				return -1;
+			atomic_fetch_add(&metrics->feed_loads, 1);
+		}
+		say_up(feed);
+		*failures = 0;
+		if (follow_once(feed, &gap, err) < 0)
+			return -1;
+		in_step = !gap;
+	}
+}
+
+/* True if it is time to stop instead. */
+static bool wait_or_stop(struct qd_feed *feed, int ms)
+{
+	struct pollfd pfd = { .fd = feed->wake[0], .events = POLLIN };
+
+	return poll(&pfd, 1, ms) > 0;
+}
+
+static int backoff_ms(int failures)
+{
+	int most = BACKOFF_MAX_MS;
+	unsigned int random = 0;
+
+	if (failures < 5)
+		most = BACKOFF_MIN_MS << failures;
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+		random = (unsigned int)failures;
+	return most / 2 + (int)(random % (unsigned int)(most / 2 + 1));
+}
+
+static void *run(void *arg)
+{
+	struct qd_feed *feed = arg;
+	struct qd_error err = { 0 };
+	int failures = 0;
+
+	do {
+		connect_and_follow(feed, &failures, &err);
+		qd_redis_close(&feed->redis);
+		if (wait_or_stop(feed, 0))
+			break;
+		atomic_store(&feed->daemon->metrics.feed_up, false);
+		atomic_fetch_add(&feed->daemon->metrics.feed_errors, 1);
+		/* once an outage: the first try after a good time is quiet */
+		if (!feed->said_down && failures > 0) {
+			qd_log(LOG_WARNING,
+			       "%s; the table stays as it is meanwhile",
+			       err.text);
+			feed->said_down = true;
+		}
+		failures += failures < 30;
+	} while (!wait_or_stop(feed, backoff_ms(failures)));
+	atomic_store(&feed->daemon->metrics.feed_up, false);
+	return NULL;
+}
+
+struct qd_feed *qd_feed_start(struct qd_daemon *daemon,
+			      struct qd_settings *settings,
+			      struct qd_error *err)
+{
+	struct qd_feed *feed = calloc(1, sizeof(*feed));
+
+	if (!feed || pipe2(feed->wake, O_CLOEXEC) < 0) {
+		qd_error_set(err, EX_OSERR, "feed: %m");
+		free(feed);
+		return NULL;
+	}
+	feed->daemon = daemon;
+	feed->settings = qd_settings_ref(settings);
+	qd_redis_key(feed->log_key, settings->prefix, "log", NULL);
+	pthread_mutex_init(&feed->writing, NULL);
+	if (pthread_create(&feed->thread, NULL, run, feed) != 0) {
+		qd_error_set(err, EX_OSERR, "feed: no thread");
+		close(feed->wake[0]);
+		close(feed->wake[1]);
+		qd_settings_unref(&feed->settings);
+		free(feed);
+		return NULL;
+	}
+	return feed;
+}
+
+void qd_feed_stop(struct qd_feed **feed)
+{
+	struct qd_feed *f = *feed;
+
+	if (!f)
+		return;
+	close(f->wake[1]); /* readable for ever: end of file */
+	pthread_join(f->thread, NULL);
+	close(f->wake[0]);
+	pthread_mutex_destroy(&f->writing);
+	qd_settings_unref(&f->settings);
+	free(f->sources);
+	free(f);
+	*feed = NULL;
+}
+
+void qd_feed_pause(struct qd_feed *feed)
+{
+	pthread_mutex_lock(&feed->writing);
+}
+
+void qd_feed_resume(struct qd_feed *feed)
+{
+	pthread_mutex_unlock(&feed->writing);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef QUOTADEFER_FEED_IMPL_H
+#define QUOTADEFER_FEED_IMPL_H
+
+/* What the feed*.c files share; no other file may include this. */
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "quotadefer/feed.h"
+#include "quotadefer/redis.h"
+#include "quotadefer/rootset.h"
+
+/* Stream ids are "MILLISECONDS-NUMBER". */
+enum {
+	QD_STREAM_ID = 48,
+	QD_RUN_ID = 64,
+	QD_FEED_SOURCES = 4096
+};
+
+/* A source as Redis had it, when it was last asked. */
+struct qd_feed_source {
+	struct qd_source src;
+	bool usable;   /* of our schema, and named as the table is */
+	bool complete; /* as many records as it says it has */
+	bool changed;  /* not yet written to the table */
+	bool asked;    /* the flags above mean something */
+};
+
+struct qd_feed {
+	struct qd_daemon *daemon;
+	struct qd_settings *settings;
+	pthread_t thread;
+	int wake[2]; /* closing wake[1] ends the thread */
+	pthread_mutex_t writing;
+	struct qd_redis *redis;
+	/* of the server, and how far its stream was read */
+	char run_id[QD_RUN_ID];
+	char position[QD_STREAM_ID];
+	char log_key[QD_REDIS_KEY];
+	struct qd_feed_source *sources;
+	int source_count;
+	bool was_up, said_down;
+};
+
+/*
+ * Compare the table with all that is in Redis, and make it equal. Afterwards
+ * feed->position is where the stream is to be followed from. 0 or -1.
+ */
+int qd_feed_load(struct qd_feed *feed, struct qd_error *err);
+
+/* The place in feed->sources; asks Redis if it is a new one. -1: failure. */
+int qd_feed_source(struct qd_feed *feed, const char *name,
+		   struct qd_error *err);
+
+/* Ask Redis about a source (again). The place, or -1. */
+int qd_feed_fetch_source(struct qd_feed *feed, const char *name,
+			 struct qd_error *err);
+
+/* One change of the stream. */
+struct qd_feed_change {
+	const char *source, *root; /* root "": the source itself */
+	struct qd_record rec;
+	bool has_record;
+};
+
+struct redisReply;
+
+/*
+ * Read an entry of the stream. false: not one of ours. A record that makes no
+ * sense, or is of another version, counts as removed: unknown is not full.
+ */
+bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
+			struct qd_feed_change *change);
+
+/* Keep the position, so that a restart can go on from it. */
+int qd_feed_save_position(struct qd_feed *feed, struct qd_batch *batch,
+			  struct qd_error *err);
+
+#endif

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "feed_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include <hiredis/hiredis.h>
+
+#include "quotadefer/log.h"
+
+#define SCAN_COUNT "1000"
+#define PORTION	   "5000"
+
+/* Differences written at once, so that no transaction grows without bound. */
+enum {
+	BATCH = 5000
+};
+
+static int64_t max_age(const struct qd_feed *feed)
+{
+	return feed->settings->max_age_ms / 1000;
+}
+
+static int find_source(const struct qd_feed *feed, const char *name)
+{
+	for (int i = 0; i < feed->source_count; i++)
+		if (strcmp(feed->sources[i].src.name, name) == 0)
+			return i;
+	return -1;
+}
+
+static int add_source(struct qd_feed *feed, const char *name,
+		      struct qd_error *err)
+{
+	size_t size = ((size_t)feed->source_count + 1) * sizeof(*feed->sources);
+	struct qd_feed_source *sources;
+
+	if (feed->source_count == QD_FEED_SOURCES)
+		return qd_error_set(err, EX_DATAERR,
+				    "redis %s: over %d "
+				    "sources",
+				    qd_redis_name(feed->redis),
+				    QD_FEED_SOURCES);
+	sources = realloc(feed->sources, size);
+	if (!sources)
+		return qd_error_set(err, EX_OSERR, "no memory");
+	feed->sources = sources;
+	memset(&sources[feed->source_count], 0, sizeof(*sources));
+	qd_source_init(&sources[feed->source_count].src, name);
+	return feed->source_count++;
+}
+
+static bool read_fields(const redisReply *reply, struct qd_source *src)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || !reply->elements)
+		return false;
+	for (size_t i = 0; i + 1 < reply->elements; i += 2)
+		if (qd_source_set(src, reply->element[i]->str,
+				  reply->element[i + 1]->str) < 0)
+			return false;
+	return src->schema == QD_SCHEMA;
+}
+
+/* Sources that are alive must name mailboxes alike; the first one counts. */
+static bool naming_agrees(const struct qd_feed *feed,
+			  const struct qd_source *src)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	for (int i = 0; i < feed->source_count; i++) {
+		const struct qd_feed_source *other = &feed->sources[i];
+
+		if (other->usable && strcmp(other->src.name, src->name) != 0 &&
+		    qd_source_age(&other->src, now, max_age(feed)) <=
+			    max_age(feed))
+			return qd_naming_equal(&other->src.naming,
+					       &src->naming);
+	}
+	return true;
+}
+
+/* Said when it begins to be so, not each time it still is. */
+static void complain(const struct qd_feed_source *source,
+		     const struct qd_feed_source *before, bool readable,
+		     int64_t records)
+{
+	const char *name = source->src.name;
+
+	if (!source->usable && (before->usable || !before->asked))
+		qd_log(LOG_WARNING, "source %s: %s; its records are ignored",
+		       name,
+		       readable ? "it names mailboxes otherwise than the "
+				  "others"
+				: "what it says of itself cannot be used "
+				  "(another version?)");
+	else if (source->usable && !source->complete &&
+		 (before->complete || !before->asked))
+		qd_log(LOG_WARNING,
+		       "source %s: %lld records in Redis, %lld were "
+		       "published; is Redis evicting keys?",
+		       name, (long long)records,
+		       (long long)source->src.records);
+}
+
+static void judge_source(struct qd_feed *feed, int place, bool readable,
+			 int64_t records)
+{
+	struct qd_feed_source *source = &feed->sources[place];
+	struct qd_feed_source before = *source;
+
+	source->usable = readable && naming_agrees(feed, &source->src);
+	source->complete = readable && records == source->src.records;
+	source->changed = true;
+	source->asked = true;
+	complain(source, &before, readable, records);
+}
+
+int qd_feed_fetch_source(struct qd_feed *feed, const char *name,
+			 struct qd_error *err)
+{
+	const char *prefix = feed->settings->prefix;
+	char source_key[QD_REDIS_KEY], root_key[QD_REDIS_KEY];
+	int place = find_source(feed, name);
+	redisReply *reply;
+	bool readable = false;
+	int64_t records = -1;
+
+	if (place < 0)
+		place = add_source(feed, name, err);
+	if (place < 0)
+		return -1;
+	qd_redis_key(source_key, prefix, "source", name);
+	qd_redis_key(root_key, prefix, "root", name);
+	if (qd_redis_send(feed->redis, err, "MULTI", NULL) < 0 ||
+	    qd_redis_send(feed->redis, err, "HGETALL", source_key, NULL) < 0 ||
+	    qd_redis_send(feed->redis, err, "HLEN", root_key, NULL) < 0 ||
+	    qd_redis_send(feed->redis, err, "EXEC", NULL) < 0 ||
+	    qd_redis_skip(feed->redis, 3, err) < 0 ||
+	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
+		return -1;
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+		readable = read_fields(reply->element[0],
+				       &feed->sources[place].src);
+		records = reply->element[1]->type == REDIS_REPLY_INTEGER
+				  ? reply->element[1]->integer
+				  : -1;
+	}
+	freeReplyObject(reply);
+	judge_source(feed, place, readable, records);
+	return place;
+}
+
+int qd_feed_source(struct qd_feed *feed, const char *name, struct qd_error *err)
+{
+	int place = find_source(feed, name);
+
+	return place >= 0 ? place : qd_feed_fetch_source(feed, name, err);
+}
+
+static int fetch_sources(struct qd_feed *feed, struct qd_error *err)
+{
+	char key[QD_REDIS_KEY];
+	redisReply *names;
+	int rc = 0;
+
+	feed->source_count = 0;
+	qd_redis_key(key, feed->settings->prefix, "sources", NULL);
+	if (qd_redis_send(feed->redis, err, "SMEMBERS", key, NULL) < 0 ||
+	    qd_redis_reply(feed->redis, 0, &names, err) < 0)
+		return -1;
+	for (size_t i = 0; rc == 0 && i < names->elements; i++)
+		if (qd_source_name_valid(names->element[i]->str) &&
+		    qd_feed_fetch_source(feed, names->element[i]->str, err) < 0)
+			rc = -1;
+	freeReplyObject(names);
+	return rc;
+}
+
+/* Roots and records in turn. What is not a record is not one: no entry. */
+static int add_portion(const redisReply *pairs, int place,
+		       struct qd_rootset *wanted, struct qd_error *err)
+{
+	for (size_t i = 0; i + 1 < pairs->elements; i += 2) {
+		const redisReply *root = pairs->element[i];
+		const redisReply *text = pairs->element[i + 1];
+		struct qd_record rec;
+
+		if (root->len > QD_ROOT_MAX || strlen(root->str) != root->len ||
+		    qd_record_parse(text->str, text->len, &rec) < 0)
+			continue;
+		if (qd_rootset_add(wanted, root->str, (uint16_t)place, &rec) <
+		    0)
+			return qd_error_set(err, EX_OSERR, "no memory");
+	}
+	return 0;
+}
+
+static int fetch_records(struct qd_feed *feed, int place,
+			 struct qd_rootset *wanted, struct qd_error *err)
+{
+	char key[QD_REDIS_KEY], cursor[24] = "0";
+
+	qd_redis_key(key, feed->settings->prefix, "root",
+		     feed->sources[place].src.name);
+	do {
+		redisReply *reply;
+		int rc = -1;
+
+		if (qd_redis_send(feed->redis, err, "HSCAN", key, cursor,
+				  "COUNT", SCAN_COUNT, NULL) < 0 ||
+		    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
+			return -1;
+		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+			snprintf(cursor, sizeof(cursor), "%s",
+				 reply->element[0]->str);
+			rc = add_portion(reply->element[1], place, wanted, err);
+		}
+		freeReplyObject(reply);
+		if (rc < 0)
+			return -1;
+	} while (strcmp(cursor, "0") != 0);
+	return 0;
+}
+
+/* The id of the last entry of the stream, "0-0" if there is none. */
+static int last_position(struct qd_feed *feed, char out[QD_STREAM_ID],
+			 struct qd_error *err)
+{
+	struct qd_feed_change ignored;
+	redisReply *reply;
+
+	if (qd_redis_send(feed->redis, err, "XREVRANGE", feed->log_key, "+",
+			  "-", "COUNT", "1", NULL) < 0 ||
+	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
+		return -1;
+	strcpy(out, "0-0");
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1)
+		qd_feed_read_entry(reply->element[0], out, &ignored);
+	freeReplyObject(reply);
+	return 0;
+}
+
+/* Changes from feed->position on, on top of what the hashes held. */
+static int add_changes(struct qd_feed *feed, const redisReply *entries,
+		       struct qd_rootset *wanted, struct qd_error *err)
+{
+	for (size_t i = 0; i < entries->elements; i++) {
+		struct qd_feed_change change;
+		int place;
+
+		if (!qd_feed_read_entry(entries->element[i], feed->position,
+					&change))
+			continue;
+		place = change.root[0]
+				? qd_feed_source(feed, change.source, err)
+				: qd_feed_fetch_source(feed, change.source,
+						       err);
+		if (place < 0)
+			return -1;
+		if (change.root[0] &&
+		    qd_rootset_add(wanted, change.root, (uint16_t)place,
+				   change.has_record ? &change.rec : NULL) < 0)
+			return qd_error_set(err, EX_OSERR, "no memory");
+	}
+	return 0;
+}
+
+/*
+ * What changed while the hashes were read. All of it is applied in one go: a
+ * change that a later one took back must not show in between.
+ */
+static int catch_up(struct qd_feed *feed, struct qd_rootset *wanted,
+		    struct qd_error *err)
+{
+	char end[QD_STREAM_ID], from[QD_STREAM_ID + 1];
+	size_t portion;
+
+	if (last_position(feed, end, err) < 0)
+		return -1;
+	do {
+		redisReply *reply;
+		int rc;
+
+		if (strcmp(feed->position, end) == 0)
+			return 0;
+		snprintf(from, sizeof(from), "(%s", feed->position);
+		if (qd_redis_send(feed->redis, err, "XRANGE", feed->log_key,
+				  from, end, "COUNT", PORTION, NULL) < 0 ||
+		    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
+			return -1;
+		portion = reply->elements;
+		rc = add_changes(feed, reply, wanted, err);
+		freeReplyObject(reply);
+		if (rc < 0)
+			return -1;
+	} while (portion > 0);
+	strcpy(feed->position, end);
+	return 0;
+}
+
+static int fetch_all(struct qd_feed *feed, struct qd_rootset *wanted,
+		     struct qd_error *err)
+{
+	if (last_position(feed, feed->position, err) < 0 ||
+	    fetch_sources(feed, err) < 0)
+		return -1;
+	for (int i = 0; i < feed->source_count; i++)
+		if (feed->sources[i].usable &&
+		    fetch_records(feed, i, wanted, err) < 0)
+			return -1;
+	if (catch_up(feed, wanted, err) < 0)
+		return -1;
+	qd_rootset_sort(wanted);
+	return 0;
+}
+
+struct reading {
+	struct qd_feed *feed;
+	struct qd_rootset *current;
+};
+
+/* Only of sources that Redis has: what others left behind may grow old. */
+static int read_current(void *arg, const char *root, const char *source,
+			const struct qd_record *rec)
+{
+	struct reading *reading = arg;
+	int place = find_source(reading->feed, source);
+
+	if (place < 0 || !reading->feed->sources[place].usable)
+		return 0;
+	return qd_rootset_add(reading->current, root, (uint16_t)place, rec);
+}
+
+static int fetch_current(struct qd_feed *feed, struct qd_rootset *current,
+			 struct qd_error *err)
+{
+	struct reading reading = { feed, current };
+	struct qd_view *view = qd_view_begin(feed->daemon->table, err);
+	int rc;
+
+	if (!view)
+		return -1;
+	rc = qd_view_each_record(view, read_current, &reading, err);
+	qd_view_end(view);
+	qd_rootset_sort(current);
+	return rc;
+}
+
+/* Writes differences in batches; the caller commits the last one. */
+struct writer {
+	struct qd_feed *feed;
+	struct qd_batch *batch;
+	int changes;
+	struct qd_error *err;
+};
+
+static int write_one(struct writer *w, const struct qd_rootset_entry *entry)
+{
+	const char *name = w->feed->sources[entry->source].src.name;
+
+	if (!w->feed->sources[entry->source].usable)
+		return 0;
+	if (!w->batch &&
+	    qd_batch_begin(w->feed->daemon->table, &w->batch, w->err) < 0)
+		return -1;
+	if (qd_batch_put(w->batch, name, entry->root,
+			 entry->has_record ? &entry->rec : NULL, w->err) < 0)
+		return -1;
+	return ++w->changes % BATCH ? 0 : qd_batch_commit(&w->batch, w->err);
+}
+
+/* Gone from Redis: removed, unless the hash has lost entries by itself. */
+static int remove_one(struct writer *w, struct qd_rootset_entry *entry)
+{
+	if (!w->feed->sources[entry->source].complete)
+		return 0;
+	entry->has_record = false;
+	return write_one(w, entry);
+}
+
+static bool is_same(const struct qd_rootset_entry *current,
+		    const struct qd_rootset_entry *wanted)
+{
+	return wanted->has_record &&
+	       qd_record_same(&current->rec, &wanted->rec) &&
+	       current->rec.read == wanted->rec.read;
+}
+
+static int write_differences(struct writer *w, const struct qd_rootset *current,
+			     const struct qd_rootset *wanted)
+{
+	struct qd_rootset_entry have = { 0 }, want = { 0 };
+	size_t i = 0, j = 0;
+	int rc = 0;
+
+	while (rc == 0 && (i < current->count || j < wanted->count)) {
+		int order;
+
+		if (i < current->count)
+			qd_rootset_get(current, i, &have);
+		if (j < wanted->count)
+			qd_rootset_get(wanted, j, &want);
+		if (i == current->count)
+			order = 1;
+		else if (j == wanted->count)
+			order = -1;
+		else
+			order = qd_rootset_compare(&have, &want);
+
+		if (order < 0)
+			rc = remove_one(w, &have);
+		else if (order > 0 ? want.has_record : !is_same(&have, &want))
+			rc = write_one(w, &want);
+		i += order <= 0;
+		j += order >= 0;
+	}
+	return rc;
+}
+
+/* Sources that are stale here and that Redis has not: nobody misses them. */
+static int drop_strangers(struct qd_feed *feed, struct qd_batch *batch,
+			  const struct qd_source *srcs, int count,
+			  struct qd_error *err)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	for (int i = 0; i < count; i++)
+		if (find_source(feed, srcs[i].name) < 0 &&
+		    qd_source_age(&srcs[i], now, max_age(feed)) >
+			    max_age(feed) &&
+		    qd_batch_drop_source(batch, srcs[i].name, err) < 0)
+			return -1;
+	return 0;
+}
+
+struct source_list {
+	struct qd_source srcs[64];
+	int count;
+};
+
+static int list_source(void *arg, const struct qd_source *src)
+{
+	struct source_list *list = arg;
+
+	if (list->count < (int)(sizeof(list->srcs) / sizeof(list->srcs[0])))
+		list->srcs[list->count++] = *src;
+	return 0;
+}
+
+static int write_sources(struct qd_feed *feed, struct qd_error *err)
+{
+	struct qd_view *view = qd_view_begin(feed->daemon->table, err);
+	struct source_list list = { .count = 0 };
+	struct qd_batch *batch = NULL;
+	int rc;
+
+	if (!view)
+		return -1;
+	rc = qd_view_each_source(view, list_source, &list, err);
+	qd_view_end(view);
+	if (rc < 0 || qd_batch_begin(feed->daemon->table, &batch, err) < 0)
+		return -1;
+	rc = drop_strangers(feed, batch, list.srcs, list.count, err);
+	for (int i = 0; rc == 0 && i < feed->source_count; i++)
+		if (feed->sources[i].usable)
+			rc = qd_batch_source(batch, &feed->sources[i].src, err);
+	if (rc == 0)
+		rc = qd_batch_commit(&batch, err);
+	for (int i = 0; rc == 0 && i < feed->source_count; i++)
+		feed->sources[i].changed = false;
+	qd_batch_abort(&batch);
+	return rc;
+}
+
+static int write_all(struct qd_feed *feed, const struct qd_rootset *wanted,
+		     struct qd_rootset *current, struct qd_error *err)
+{
+	struct writer w = { .feed = feed, .err = err };
+	int rc;
+
+	if (write_sources(feed, err) < 0 ||
+	    fetch_current(feed, current, err) < 0)
+		return -1;
+	rc = write_differences(&w, current, wanted);
+	if (rc == 0 && !w.batch)
+		rc = qd_batch_begin(feed->daemon->table, &w.batch, err);
+	if (rc == 0)
+		rc = qd_feed_save_position(feed, w.batch, err);
+	if (rc == 0)
+		rc = qd_batch_commit(&w.batch, err);
+	qd_batch_abort(&w.batch);
+	return rc;
+}
+
+int qd_feed_load(struct qd_feed *feed, struct qd_error *err)
+{
+	struct qd_rootset wanted = { 0 }, current = { 0 };
+	int rc = fetch_all(feed, &wanted, err);
+
+	if (rc == 0) {
+		pthread_mutex_lock(&feed->writing);
+		rc = write_all(feed, &wanted, &current, err);
+		pthread_mutex_unlock(&feed->writing);
+	}
+	qd_rootset_free(&wanted);
+	qd_rootset_free(&current);
+	return rc;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quotadefer/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* set once by qd_log_open, before there are threads */
+static const char *log_ident = "quotadefer";
+static bool log_to_stderr = true;
+static int log_max_priority = LOG_INFO;
+
+void qd_log_open(const char *ident, bool to_stderr, int max_priority)
+{
+	log_ident = ident;
+	log_to_stderr = to_stderr;
+	log_max_priority = max_priority;
+	if (!to_stderr)
+		openlog(ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
+}
+
+static bool is_control(unsigned char c)
+{
+	return c < 0x20 || c == 0x7f;
+}
+
+/* A line break or an escape sequence in a log line would forge another. */
+static void escape_controls(char *out, size_t size, const char *text)
+{
+	size_t n = 0;
+
+	for (; *text && n + 5 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (is_control(c))
+			n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
+		else
+			out[n++] = *text;
+	}
+	out[n] = '\0';
+}
+
+static void write_stderr(const char *line)
+{
+	char whole[QD_LOG_LINE + 64];
+	int n = snprintf(whole, sizeof(whole), "%s: %s\n", log_ident, line);
+
+	if (n >= (int)sizeof(whole))
+		n = (int)sizeof(whole) - 1;
+	/* one write, so that lines of several threads do not mix */
+	if (write(STDERR_FILENO, whole, (size_t)n) < 0)
+		return;
+}
+
+void qd_log(int priority, const char *format, ...)
+{
+	char raw[QD_LOG_LINE], line[QD_LOG_LINE];
+	va_list args;
+
+	if (priority > log_max_priority)
+		return;
+	va_start(args, format);
+	vsnprintf(raw, sizeof(raw), format, args);
+	va_end(args);
+	escape_controls(line, sizeof(line), raw);
+
+	if (log_to_stderr)
+		write_stderr(line);
+	else
+		syslog(priority, "%s", line);
+}
+
+const char *qd_log_quote(char *out, size_t size, const char *text)
+{
+	size_t n = 0;
+
+	for (; *text && n + 5 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c <= 0x20 || c >= 0x7f || strchr("\"'\\<>", c))
+			n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
+		else
+			out[n++] = *text;
+	}
+	out[n] = '\0';
+	return out;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quotadefer/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "quotadefer/callbacks.h"
+#include "quotadefer/control.h"
+#include "quotadefer/feed.h"
+#include "quotadefer/log.h"
+#include "quotadefer/notify.h"
+#include "quotadefer/requests.h"
+#include "quotadefer/ages.h"
+
+/* libmilter notices a stop within 5 s, then waits a little. */
+enum {
+	TICK_MS = 1000,
+	STOP_MS = 8000
+};
+
+/* One byte a signal: 'H', 'T'; or 'E' when libmilter has ended. */
+static int signal_pipe[2];
+
+struct loop {
+	struct qd_daemon *daemon;
+	const struct qd_options *options;
+	struct qd_control *control;
+	struct qd_feed *feed;
+	struct qd_ages ages;
+	pthread_t milter;
+	atomic_int milter_result; /* 1 while it runs */
+	bool stopping;
+	int64_t stop_at_ms, tick_at_ms, watchdog_at_ms, watchdog_ms;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void tell_loop(char what)
+{
+	/* the pipe does not block; if it is full, enough was said */
+	if (write(signal_pipe[1], &what, 1) < 0)
+		return;
+}
+
+static void on_signal(int signal)
+{
+	int saved = errno;
+
+	tell_loop(signal == SIGHUP || signal == SIGUSR1 ? 'H' : 'T');
+	errno = saved;
+}
+
+/*
+ * libmilter has a thread in sigwait() that takes SIGHUP for a stop. So all
+ * signals are blocked before it starts, and only this thread opens them: with
+ * SA_NODEFER the kernel then always finds it ready, and prefers it.
+ */
+static void catch_signals(const sigset_t *set)
+{
+	struct sigaction action = { .sa_handler = on_signal,
+				    .sa_flags = SA_NODEFER | SA_RESTART };
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGHUP, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	pthread_sigmask(SIG_UNBLOCK, set, NULL);
+}
+
+static void block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void *serve(void *arg)
+{
+	struct loop *loop = arg;
+
+	atomic_store(&loop->milter_result, qd_callbacks_serve());
+	tell_loop('E');
+	return NULL;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static void start_feed(struct loop *loop, struct qd_settings *settings)
+{
+	struct qd_error err;
+
+	if (!settings->redis)
+		return;
+	loop->feed = qd_feed_start(loop->daemon, settings, &err);
+	if (!loop->feed)
+		qd_log(LOG_ERR, "%s", err.text);
+}
+
+/* Settings that are used once, at the start, by whoever was root then. */
+static void mention_fixed(const struct qd_settings *old,
+			  const struct qd_settings *new)
+{
+	const struct {
+		const char *name;
+		bool same;
+	} fixed[] = {
+		{ "table", same_text(old->table, new->table) },
+		{ "table_size", old->table_size == new->table_size },
+		{ "socket", same_text(old->socket, new->socket) },
+		{ "socket_mode", old->socket_mode == new->socket_mode },
+		{ "socket_group",
+		  same_text(old->socket_group, new->socket_group) },
+		{ "control_socket",
+		  same_text(old->control_socket, new->control_socket) },
+		{ "user", same_text(old->user, new->user) },
+		{ "pidfile", same_text(old->pidfile, new->pidfile) },
+	};
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (!fixed[i].same)
+			qd_log(LOG_WARNING, "%s: the new value needs a restart",
+			       fixed[i].name);
+}
+
+static bool feed_needs_restart(const struct qd_settings *old,
+			       const struct qd_settings *new)
+{
+	return !same_text(old->redis, new->redis) ||
+	       !same_text(old->prefix, new->prefix) ||
+	       !same_text(old->redis_password_file, new->redis_password_file) ||
+	       old->redis_timeout_ms != new->redis_timeout_ms ||
+	       old->max_age_ms != new->max_age_ms;
+}
+
+/* A bad file keeps the old settings, and says so. */
+static int reload(struct loop *loop, struct qd_error *err)
+{
+	struct qd_metrics *metrics = &loop->daemon->metrics;
+	struct qd_settings *old, *new;
+
+	qd_notify_reloading();
+	if (qd_settings_load(loop->options->config, loop->options->overrides,
+			     &new, err) < 0) {
+		atomic_fetch_add(&metrics->reload_errors, 1);
+		atomic_store(&metrics->last_reload_good, false);
+		qd_log(LOG_ERR, "%s; the old settings stay", err->text);
+		qd_notify("READY=1");
+		return -1;
+	}
+	old = qd_daemon_settings(loop->daemon, NULL);
+	mention_fixed(old, new);
+	if (feed_needs_restart(old, new)) {
+		qd_feed_stop(&loop->feed);
+		start_feed(loop, new);
+	}
+	qd_daemon_replace_settings(loop->daemon, new);
+	qd_settings_unref(&old);
+	atomic_fetch_add(&metrics->reloads, 1);
+	atomic_store(&metrics->last_reload_good, true);
+	qd_log(LOG_NOTICE, "settings reloaded");
+	qd_notify("READY=1");
+	return 0;
+}
+
+static int handle_request(void *arg, const char *request, bool trusted,
+			  FILE *out, struct qd_error *err)
+{
+	struct loop *loop = arg;
+
+	if (strcmp(request, "reload") != 0)
+		return qd_requests_answer(loop->daemon, request, out, err);
+	if (!trusted)
+		return qd_error_set(err, EX_NOPERM,
+				    "reload: only root and the filter's own "
+				    "user may");
+	return reload(loop, err);
+}
+
+static void stop(struct loop *loop)
+{
+	if (loop->stopping)
+		return;
+	loop->stopping = true;
+	loop->stop_at_ms = now_ms() + STOP_MS;
+	qd_notify("STOPPING=1");
+	qd_callbacks_stop();
+}
+
+static void take_signals(struct loop *loop)
+{
+	struct qd_error err;
+	char bytes[64];
+	bool hup = false;
+	ssize_t n;
+
+	while ((n = read(signal_pipe[0], bytes, sizeof(bytes))) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			if (bytes[i] == 'T')
+				stop(loop);
+			hup = hup || bytes[i] == 'H';
+		}
+	}
+	if (hup && !loop->stopping)
+		reload(loop, &err);
+}
+
+/* The scanner may have replaced the table's file, or the map is too small. */
+static void refresh_table(struct loop *loop)
+{
+	struct qd_error err;
+	int rc;
+
+	if (loop->feed)
+		qd_feed_pause(loop->feed);
+	rc = qd_table_refresh(loop->daemon->table, &err);
+	if (loop->feed)
+		qd_feed_resume(loop->feed);
+	if (rc < 0)
+		qd_daemon_table_state(loop->daemon, &err);
+	else if (rc > 0)
+		qd_daemon_table_state(loop->daemon, NULL);
+}
+
+static void tick(struct loop *loop)
+{
+	struct qd_settings *settings = qd_daemon_settings(loop->daemon, NULL);
+
+	refresh_table(loop);
+	qd_ages_watch(&loop->ages, loop->daemon->table,
+		      settings->max_age_ms / 1000, (int64_t)time(NULL));
+	qd_settings_unref(&settings);
+}
+
+/* Once libmilter is down, or nobody is served and nothing can be lost. */
+static bool may_leave(struct loop *loop)
+{
+	return loop->stopping &&
+	       (atomic_load(&loop->milter_result) != 1 ||
+		atomic_load(&loop->daemon->metrics.sessions) <= 0 ||
+		now_ms() > loop->stop_at_ms);
+}
+
+static void do_due(struct loop *loop)
+{
+	int64_t now = now_ms();
+
+	if (now >= loop->tick_at_ms) {
+		loop->tick_at_ms = now + TICK_MS;
+		tick(loop);
+	}
+	if (loop->watchdog_ms && now >= loop->watchdog_at_ms) {
+		loop->watchdog_at_ms = now + loop->watchdog_ms;
+		qd_notify("WATCHDOG=1");
+	}
+}
+
+static int next_wait(const struct loop *loop)
+{
+	int64_t wait = loop->tick_at_ms - now_ms();
+
+	if (loop->watchdog_ms && loop->watchdog_ms < wait)
+		wait = loop->watchdog_ms;
+	if (loop->stopping && wait > 50)
+		wait = 50;
+	return wait > 0 ? (int)wait : 0;
+}
+
+static void wait_and_handle(struct loop *loop)
+{
+	struct pollfd pfds[QD_CONTROL_CLIENTS + 2];
+	int count;
+
+	count = qd_control_poll(loop->control, pfds + 1);
+	pfds[0] = (struct pollfd){ .fd = signal_pipe[0], .events = POLLIN };
+	if (poll(pfds, (nfds_t)count + 1, next_wait(loop)) > 0) {
+		take_signals(loop);
+		qd_control_handle(loop->control, pfds + 1, count, now_ms());
+	}
+	do_due(loop);
+}
+
+static int start_milter(struct loop *loop)
+{
+	atomic_store(&loop->milter_result, 1);
+	return pthread_create(&loop->milter, NULL, serve, loop);
+}
+
+int qd_loop_run(struct qd_daemon *daemon, int control,
+		const struct qd_options *options, void (*ready)(int arg),
+		int arg)
+{
+	/* libmilter's thread may outlive this function */
+	static struct loop loop;
+	struct qd_settings *settings = qd_daemon_settings(daemon, NULL);
+	sigset_t signals;
+
+	loop.daemon = daemon;
+	loop.options = options;
+	loop.watchdog_ms = qd_notify_watchdog_ms();
+	block_signals(&signals);
+	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0)
+		return EX_OSERR;
+	loop.control = qd_control_new(control, handle_request, &loop);
+	if (!loop.control || start_milter(&loop) != 0)
+		return EX_OSERR;
+	start_feed(&loop, settings);
+	qd_settings_unref(&settings);
+	catch_signals(&signals);
+	tick(&loop);
+	ready(arg);
+	qd_notify("READY=1");
+
+	while (!may_leave(&loop) && atomic_load(&loop.milter_result) == 1)
+		wait_and_handle(&loop);
+
+	if (!loop.stopping)
+		qd_log(LOG_ERR, "libmilter ended by itself");
+	qd_feed_stop(&loop.feed);
+	qd_control_free(&loop.control);
+	qd_log(LOG_NOTICE, "stopped");
+	return loop.stopping ? EX_OK : EX_UNAVAILABLE;
+}

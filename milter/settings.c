@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "settings_impl.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "quotadefer/log.h"
+#include "quotadefer/source.h"
+
+void qd_raw_clear(struct qd_raw *raw)
+{
+	for (size_t i = 0; i < raw->count; i++)
+		free(raw->values[i]);
+	free(raw->values);
+	raw->values = NULL;
+	raw->count = 0;
+	raw->where[0] = '\0';
+}
+
+int qd_raw_add(struct qd_raw *raw, const char *value)
+{
+	char **values =
+		realloc(raw->values, (raw->count + 1) * sizeof(*values));
+
+	if (!values)
+		return -1;
+	raw->values = values;
+	values[raw->count] = strdup(value);
+	if (!values[raw->count])
+		return -1;
+	raw->count++;
+	return 0;
+}
+
+/* "a.example, b.example" for a setting that takes several values */
+static int add_words(struct qd_raw *raw, const char *text)
+{
+	while (*(text += strspn(text, ", "))) {
+		size_t length = strcspn(text, ", ");
+		char *word = strndup(text, length);
+		int rc = word ? qd_raw_add(raw, word) : -1;
+
+		free(word);
+		if (rc < 0)
+			return -1;
+		text += length;
+	}
+	return 0;
+}
+
+static int apply_override(struct qd_raw *raw, const char *text,
+			  struct qd_error *err)
+{
+	const char *equal = strchr(text, '=');
+	char name[64] = "";
+	const char *hint;
+	int which, rc;
+
+	if (equal && equal - text < (int)sizeof(name))
+		memcpy(name, text, (size_t)(equal - text));
+	which = qd_spec_find(name);
+	if (!equal)
+		return qd_error_set(err, EX_CONFIG,
+				    "-o %s: write -o NAME=VALUE", text);
+	if (which < 0) {
+		hint = qd_spec_suggest(name);
+		return qd_error_set(
+			err, EX_CONFIG, "-o %s: there is no such setting%s%s",
+			text, hint ? "; did you mean " : "", hint ? hint : "");
+	}
+	raw += which;
+	qd_raw_clear(raw);
+	strcpy(raw->where, "-o");
+	if (qd_specs[which].is_list)
+		rc = add_words(raw, equal + 1);
+	else
+		rc = qd_raw_add(raw, equal + 1);
+	return rc ? qd_error_set(err, EX_OSERR, "-o %s: %m", text) : 0;
+}
+
+/* "FILE:12: name = \"value\": not WHAT IS EXPECTED" */
+static int bad_value(const struct qd_spec *spec, const struct qd_raw *raw,
+		     const char *value, const char *why, struct qd_error *err)
+{
+	char quoted[160];
+
+	qd_log_quote(quoted, sizeof(quoted), value);
+	return qd_error_set(err, EX_CONFIG, "%s%s%s = \"%s\": %s", raw->where,
+			    raw->where[0] ? ": " : "", spec->name, quoted, why);
+}
+
+static int read_values(struct qd_settings *settings, int which,
+		       const struct qd_raw *raw, struct qd_error *err)
+{
+	const struct qd_spec *spec = &qd_specs[which];
+	char why[300];
+
+	for (size_t i = 0; i < raw->count; i++) {
+		if (spec->read(spec, raw->values[i],
+			       (char *)settings + spec->offset))
+			continue;
+		snprintf(why, sizeof(why), "not %s", spec->expected);
+		return bad_value(spec, raw, raw->values[i], why, err);
+	}
+	return 0;
+}
+
+/* The defaults that only the running host knows. */
+static int add_fallback(const struct qd_spec *spec, struct qd_raw *raw)
+{
+	char host[256];
+
+	if (spec->fallback)
+		return qd_raw_add(raw, spec->fallback);
+	if (strcmp(spec->name, "source") != 0)
+		return 0;
+	if (gethostname(host, sizeof(host)) < 0)
+		return -1;
+	host[QD_SOURCE_MAX] = '\0';
+	return qd_raw_add(raw, host);
+}
+
+/* Values whose form needs more words than one to explain. */
+static int read_composites(struct qd_loaded *loaded, struct qd_error *err)
+{
+	struct qd_settings *s = &loaded->settings;
+	struct qd_error why = { 0 };
+	int which;
+
+	if (qd_socketspec_parse(s->socket, &s->socket_spec, &why) < 0) {
+		which = qd_spec_find("socket");
+		return bad_value(&qd_specs[which], &loaded->raw[which],
+				 s->socket, why.text, err);
+	}
+	if (s->redis && qd_redisurl_parse(s->redis, &s->redis_url, &why) < 0) {
+		which = qd_spec_find("redis");
+		/* the value is not shown: it may hold a password */
+		return qd_error_set(err, EX_CONFIG, "%s: redis: %s",
+				    loaded->raw[which].where, why.text);
+	}
+	return 0;
+}
+
+static int read_settings(struct qd_loaded *loaded, struct qd_error *err)
+{
+	for (int i = 0; i < QD_SETTINGS; i++) {
+		struct qd_raw *raw = &loaded->raw[i];
+
+		if (!raw->where[0] && add_fallback(&qd_specs[i], raw) < 0)
+			return qd_error_set(err, EX_OSERR, "%s: %m",
+					    qd_specs[i].name);
+		if (read_values(&loaded->settings, i, raw, err) < 0)
+			return -1;
+	}
+	return read_composites(loaded, err);
+}
+
+int qd_settings_load(const char *file, const char *const *overrides,
+		     struct qd_settings **out, struct qd_error *err)
+{
+	struct qd_loaded *loaded = calloc(1, sizeof(*loaded));
+	struct qd_settings *settings;
+	bool optional = !file;
+
+	if (!loaded)
+		return qd_error_set(err, EX_OSERR, "settings: %m");
+	atomic_init(&loaded->references, 1);
+	settings = &loaded->settings;
+	if (optional)
+		file = QD_SYSCONFDIR "/quotadefer.conf";
+	if ((!optional || access(file, F_OK) == 0) &&
+	    qd_settings_read_file(file, loaded->raw, err) < 0)
+		goto fail;
+	for (; overrides && *overrides; overrides++)
+		if (apply_override(loaded->raw, *overrides, err) < 0)
+			goto fail;
+	if (read_settings(loaded, err) < 0)
+		goto fail;
+	*out = settings;
+	return 0;
+fail:
+	qd_settings_unref(&settings);
+	return -1;
+}
+
+struct qd_settings *qd_settings_ref(struct qd_settings *settings)
+{
+	struct qd_loaded *loaded = (struct qd_loaded *)settings;
+
+	atomic_fetch_add(&loaded->references, 1);
+	return settings;
+}
+
+static void free_list(struct qd_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->items[i]);
+	free(list->items);
+}
+
+void qd_settings_unref(struct qd_settings **settings)
+{
+	struct qd_loaded *loaded = (struct qd_loaded *)*settings;
+	struct qd_settings *s = *settings;
+
+	*settings = NULL;
+	if (!loaded || atomic_fetch_sub(&loaded->references, 1) > 1)
+		return;
+	free(s->table);
+	free(s->redis);
+	free(s->redis_password_file);
+	free(s->prefix);
+	free(s->socket);
+	free(s->socket_group);
+	free(s->control_socket);
+	free(s->user);
+	free(s->pidfile);
+	free_list(&s->domains);
+	free_list(&s->probe_senders);
+	free(s->reply_text);
+	free(s->source);
+	free(s->imapd_conf);
+	for (int i = 0; i < QD_SETTINGS; i++)
+		qd_raw_clear(&loaded->raw[i]);
+	free(loaded);
+}
+
+static void print_value(FILE *out, const char *value)
+{
+	putc('"', out);
+	for (; *value; value++) {
+		if (*value == '"' || *value == '\\')
+			putc('\\', out);
+		putc(*value, out);
+	}
+	putc('"', out);
+}
+
+/* A password in the URL does not belong on a terminal. */
+static void print_redis(const struct qd_settings *settings, FILE *out)
+{
+	char name[300];
+
+	fprintf(out, "\"%s%s%s\"",
+		settings->redis_url.path[0] ? "unix:" : "redis://",
+		settings->redis_url.password[0] ? "...@" : "",
+		qd_redisurl_name(&settings->redis_url, name, sizeof(name)));
+}
+
+void qd_settings_print(const struct qd_settings *settings, FILE *out)
+{
+	const struct qd_loaded *loaded = (const struct qd_loaded *)settings;
+
+	for (int i = 0; i < QD_SETTINGS; i++) {
+		const struct qd_spec *spec = &qd_specs[i];
+		const struct qd_raw *raw = &loaded->raw[i];
+		bool unset = raw->count == 0 && !spec->is_list;
+
+		fprintf(out, "%s%s = ", unset ? "# " : "", spec->name);
+		if (spec->is_list)
+			fputs("{ ", out);
+		for (size_t n = 0; n < raw->count; n++) {
+			if (n > 0)
+				fputs(", ", out);
+			if (strcmp(spec->name, "redis") == 0)
+				print_redis(settings, out);
+			else
+				print_value(out, raw->values[n]);
+		}
+		if (spec->is_list)
+			fputs(raw->count ? " }" : "}", out);
+		if (unset)
+			fputs("unset", out);
+		fprintf(out, " # %s\n", raw->where[0] ? raw->where : "default");
+	}
+}
+
+void qd_settings_each(void (*each)(void *arg, const char *name,
+				   const char *fallback),
+		      void *arg)
+{
+	for (int i = 0; i < QD_SETTINGS; i++)
+		each(arg, qd_specs[i].name, qd_specs[i].fallback);
+}

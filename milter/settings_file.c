@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "settings_impl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include <confuse.h>
+
+/*
+ * libconfuse reports errors and values through callbacks without an argument
+ * of ours, and is not reentrant; so this is the state of the one reading.
+ */
+static struct {
+	struct qd_error *err;
+	struct qd_raw *raw;
+	const char *file;
+	bool failed;
+} reading;
+
+static int fail_at(int line, const char *text)
+{
+	if (!reading.failed) /* the first error is the one to mend */
+		qd_error_set(reading.err, EX_CONFIG, "%s:%d: %s", reading.file,
+			     line, text);
+	reading.failed = true;
+	return -1;
+}
+
+static void on_error(cfg_t *cfg, const char *format, va_list args)
+{
+	static const char unknown[] = "no such option '";
+	char text[256], better[400];
+	const char *suggestion;
+
+	vsnprintf(text, sizeof(text), format, args);
+	if (strncmp(text, unknown, sizeof(unknown) - 1) == 0) {
+		char *name = text + sizeof(unknown) - 1;
+
+		name[strcspn(name, "'")] = '\0';
+		suggestion = qd_spec_suggest(name);
+		snprintf(better, sizeof(better),
+			 "%s: there is no such setting; %s%s", name,
+			 suggestion ? "did you mean " : "quotadefer.conf(5) ",
+			 suggestion ? suggestion : "lists them all");
+	} else {
+		snprintf(better, sizeof(better),
+			 "%s; write NAME = \"VALUE\" or NAME = { \"A\", "
+			 "\"B\" }",
+			 text);
+	}
+	fail_at(cfg->line, better);
+}
+
+/* Called for each value, and once more for the end of a list in braces. */
+static int on_value(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct qd_raw *raw = &reading.raw[qd_spec_find(opt->name)];
+	char text[200];
+
+	if (!(opt->flags & CFGF_MODIFIED))
+		return 0;
+	/* set again by each "=": libconfuse lets the last of several win */
+	opt->flags &= ~CFGF_MODIFIED;
+	if (raw->where[0]) {
+		const char *line = strrchr(raw->where, ':');
+
+		snprintf(text, sizeof(text),
+			 "%s: set before, on line %s; keep one of the two",
+			 opt->name, line ? line + 1 : "?");
+		return fail_at(cfg->line, text);
+	}
+	snprintf(raw->where, sizeof(raw->where), "%s:%d", reading.file,
+		 cfg->line);
+	return 0;
+}
+
+/*
+ * libconfuse replaces ${NAME} from the environment, except in single quotes,
+ * and an unset one silently by nothing. Refuse those.
+ */
+static int check_variables(const char *line, int number)
+{
+	char text[200], name[100], quote = '\0';
+
+	for (const char *p = line; *p; p++) {
+		if (*p == '\\' && p[1]) {
+			p++;
+		} else if (quote ? *p == quote : (*p == '"' || *p == '\'')) {
+			quote = quote ? '\0' : *p;
+		} else if (!quote && (*p == '#' || strncmp(p, "//", 2) == 0)) {
+			break;
+		} else if (quote != '\'' && strncmp(p, "${", 2) == 0) {
+			snprintf(name, sizeof(name), "%.*s",
+				 (int)strcspn(p + 2, "}\n"), p + 2);
+			if (strstr(name, ":-") || getenv(name))
+				continue;
+			snprintf(text, sizeof(text),
+				 "${%s}: there is no such variable in the "
+				 "environment; single quotes keep it as it is",
+				 name);
+			return fail_at(number, text);
+		}
+	}
+	return 0;
+}
+
+static int check_text(FILE *fp)
+{
+	char *line = NULL;
+	size_t size = 0;
+	int number = 0, rc = 0;
+
+	while (rc == 0 && getline(&line, &size, fp) >= 0)
+		rc = check_variables(line, ++number);
+	free(line);
+	rewind(fp);
+	return rc;
+}
+
+static FILE *open_file(const char *file, struct qd_error *err)
+{
+	FILE *fp = fopen(file, "re");
+	struct stat st;
+
+	if (!fp) {
+		qd_error_set(err, EX_CONFIG, "%s: %m", file);
+		return NULL;
+	}
+	/* the scanner in libconfuse ends the process if it cannot read */
+	if (fstat(fileno(fp), &st) < 0 || S_ISDIR(st.st_mode)) {
+		qd_error_set(err, EX_CONFIG, "%s: not a file", file);
+		fclose(fp);
+		return NULL;
+	}
+	return fp;
+}
+
+static int copy_values(cfg_t *cfg)
+{
+	for (int i = 0; i < QD_SETTINGS; i++) {
+		cfg_opt_t *opt = cfg_getopt(cfg, qd_specs[i].name);
+		struct qd_raw *raw = &reading.raw[i];
+
+		/* an empty list calls nothing, but was written */
+		if (opt->flags & CFGF_MODIFIED && !raw->where[0])
+			snprintf(raw->where, sizeof(raw->where), "%s",
+				 reading.file);
+		if (!raw->where[0])
+			continue;
+		for (unsigned int n = 0; n < cfg_opt_size(opt); n++)
+			if (qd_raw_add(raw, cfg_opt_getnstr(opt, n)) < 0)
+				return qd_error_set(reading.err, EX_OSERR,
+						    "%s: %m", reading.file);
+	}
+	return 0;
+}
+
+static cfg_t *new_parser(cfg_opt_t opts[QD_SETTINGS + 1])
+{
+	const cfg_opt_t one = CFG_STR(NULL, NULL, CFGF_NODEFAULT);
+	const cfg_opt_t list = CFG_STR_LIST(NULL, NULL, CFGF_NODEFAULT);
+	const cfg_opt_t end = CFG_END();
+	cfg_t *cfg;
+
+	for (int i = 0; i < QD_SETTINGS; i++) {
+		opts[i] = qd_specs[i].is_list ? list : one;
+		opts[i].name = qd_specs[i].name;
+		opts[i].validcb = on_value;
+	}
+	opts[QD_SETTINGS] = end;
+	cfg = cfg_init(opts, CFGF_NONE);
+	if (cfg)
+		cfg_set_error_function(cfg, on_error);
+	return cfg;
+}
+
+int qd_settings_read_file(const char *file, struct qd_raw *raw,
+			  struct qd_error *err)
+{
+	cfg_opt_t opts[QD_SETTINGS + 1];
+	cfg_t *cfg = NULL;
+	FILE *fp = open_file(file, err);
+	int rc = -1;
+
+	if (!fp)
+		return -1;
+	reading.err = err;
+	reading.raw = raw;
+	reading.file = file;
+	reading.failed = false;
+
+	if (check_text(fp) < 0)
+		goto out;
+	cfg = new_parser(opts);
+	if (!cfg) {
+		qd_error_set(err, EX_OSERR, "%s: %m", file);
+		goto out;
+	}
+	if (cfg_parse_fp(cfg, fp) != CFG_SUCCESS) {
+		if (!reading.failed)
+			qd_error_set(err, EX_CONFIG, "%s: not readable", file);
+		goto out;
+	}
+	rc = copy_values(cfg);
+out:
+	if (cfg)
+		cfg_free(cfg);
+	fclose(fp);
+	return rc;
+}
