@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef QUOTADEFER_CTL_H
+#define QUOTADEFER_CTL_H
+
+/* What quotadefer-ctl's commands share. */
+
+#include <stdbool.h>
+
+#include "quotadefer/options.h"
+#include "quotadefer/settings.h"
+#include "quotadefer/table.h"
+
+struct ctl {
+	struct qd_options common;
+	const struct qd_settings *settings;
+	bool json;	      /* -j */
+	bool openmetrics;     /* --openmetrics */
+	int64_t size;	      /* --size */
+	const char *sender;   /* --sender */
+	const char *argument; /* what follows the command */
+};
+
+/* Each command returns the exit status. */
+int ctl_query(struct ctl *ctl);
+int ctl_list(struct ctl *ctl);
+int ctl_status(struct ctl *ctl);
+int ctl_stats(struct ctl *ctl);
+int ctl_reload(struct ctl *ctl);
+
+/* Open the table for reading; NULL: said why, exit status in *status. */
+struct qd_table *ctl_open_table(struct ctl *ctl, int *status);
+
+/* "2 h 13 min", "41 s"; "unknown" for INT64_MAX. Returns out. */
+const char *ctl_age(int64_t seconds, char out[32]);
+
+/* A usage and its limit as a person writes them: "101.3 of 100.0 MiB". */
+const char *ctl_usage(const struct qd_record *rec, enum qd_resource res,
+		      char out[64]);
+
+#endif

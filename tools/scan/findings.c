@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quotadefer/findings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool full_name(const char *domain, const char *name,
+		      char out[QD_ROOT_MAX + 1])
+{
+	return snprintf(out, QD_ROOT_MAX + 1, "%s%s%s", domain,
+			domain[0] ? "!" : "", name) <= QD_ROOT_MAX;
+}
+
+static void add(struct qd_findings *found, struct qd_rootset *set,
+		const char *domain, const char *name,
+		const struct qd_record *rec)
+{
+	char root[QD_ROOT_MAX + 1];
+
+	/* a name too long to be a key is too long for an address */
+	if (full_name(domain, name, root) &&
+	    qd_rootset_add(set, root, 0, rec) < 0)
+		found->no_memory = true;
+}
+
+static bool is_shared(const char *name)
+{
+	return name[0] && strncmp(name, "user.", 5) != 0;
+}
+
+void qd_findings_root(struct qd_findings *found, const char *domain,
+		      const char *name, struct qd_record *rec)
+{
+	const struct qd_scan_options *options = found->options;
+	bool over = qd_record_over(rec, options->rule, 0) >= 0;
+
+	atomic_fetch_add_explicit(&found->scan->roots, 1, memory_order_relaxed);
+	rec->read = options->now;
+	rec->since = over ? options->now : 0;
+	if (over)
+		atomic_fetch_add_explicit(&found->scan->over, 1,
+					  memory_order_relaxed);
+	if (over || qd_record_over(rec, options->rule, options->size) >= 0)
+		add(found, &found->publish, domain, name, rec);
+	else if (is_shared(name))
+		add(found, &found->shared, domain, name, rec);
+}
+
+static void complain(struct qd_findings *found, const char *what,
+		     const char *why)
+{
+	struct qd_scan *scan = found->scan;
+	struct qd_complaint *complaint;
+
+	pthread_mutex_lock(found->lock);
+	if (scan->complaint_count < QD_COMPLAINTS) {
+		complaint = &scan->complaints[scan->complaint_count++];
+		snprintf(complaint->what, sizeof(complaint->what), "%s", what);
+		snprintf(complaint->why, sizeof(complaint->why), "%s", why);
+	}
+	pthread_mutex_unlock(found->lock);
+}
+
+void qd_findings_unreadable(struct qd_findings *found, const char *domain,
+			    const char *name, const char *what, const char *why)
+{
+	atomic_fetch_add(&found->scan->unreadable, 1);
+	complain(found, what, why);
+	add(found, &found->unreadable, domain, name, NULL);
+}
+
+void qd_findings_malformed(struct qd_findings *found, const char *what,
+			   const char *why)
+{
+	atomic_fetch_add(&found->scan->malformed, 1);
+	complain(found, what, why);
+}
+
+void qd_findings_directory(struct qd_findings *found, const char *what,
+			   const char *why)
+{
+	atomic_fetch_add(&found->scan->unreadable_directories, 1);
+	complain(found, what, why);
+}
+
+int qd_findings_merge(struct qd_findings *found)
+{
+	struct qd_scan *scan = found->scan;
+
+	if (qd_rootset_merge(&scan->publish, &found->publish) < 0 ||
+	    qd_rootset_merge(&scan->shared, &found->shared) < 0 ||
+	    qd_rootset_merge(&scan->unreadable_roots, &found->unreadable) < 0)
+		found->no_memory = true;
+	qd_rootset_free(&found->publish);
+	qd_rootset_free(&found->shared);
+	qd_rootset_free(&found->unreadable);
+	return found->no_memory ? -1 : 0;
+}
+
+static bool is_below(const char *root, const struct qd_rootset *set)
+{
+	char above[QD_ROOT_MAX + 1];
+
+	strcpy(above, root);
+	while (qd_naming_parent(above))
+		if (qd_rootset_find(set, above, 0, NULL))
+			return true;
+	return false;
+}
+
+int qd_findings_finish(struct qd_scan *scan)
+{
+	struct qd_rootset shields = { 0 };
+	struct qd_rootset_entry entry;
+	int rc = 0;
+
+	qd_rootset_sort(&scan->publish);
+	qd_rootset_sort(&scan->shared);
+	qd_rootset_sort(&scan->unreadable_roots);
+	for (size_t i = 0; rc == 0 && i < scan->shared.count; i++) {
+		qd_rootset_get(&scan->shared, i, &entry);
+		if (is_below(entry.root, &scan->publish))
+			rc = qd_rootset_add(&shields, entry.root, 0,
+					    &entry.rec);
+	}
+	if (rc == 0)
+		rc = qd_rootset_merge(&scan->publish, &shields);
+	qd_rootset_sort(&scan->publish);
+	qd_rootset_free(&shields);
+	return rc;
+}

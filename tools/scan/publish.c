@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quotadefer/publish.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+/* The two sets, stepped through together. */
+struct reconciler {
+	const struct qd_reconcile *what;
+	const struct qd_publisher *publisher;
+	void *self;
+	qd_difference *each;
+	void *arg;
+	struct qd_published *done;
+	struct qd_error *err;
+};
+
+static int change(struct reconciler *r, const char *root,
+		  const struct qd_record *before, const struct qd_record *after)
+{
+	if (r->each)
+		r->each(r->arg, root, before, after);
+	if (!before)
+		r->done->added++;
+	else if (after)
+		r->done->changed++;
+	else
+		r->done->removed++;
+	if (!r->publisher)
+		return 0;
+	return r->publisher->change(r->self, root, before, after, r->err);
+}
+
+/* Over since it was first seen over, not since this scan. */
+static void keep_since(const struct qd_record *before, struct qd_record *after)
+{
+	if (after->since && before->since)
+		after->since = before->since;
+}
+
+static int add_or_change(struct reconciler *r,
+			 const struct qd_rootset_entry *current,
+			 struct qd_rootset_entry *wanted)
+{
+	if (!current)
+		return change(r, wanted->root, NULL, &wanted->rec);
+	keep_since(&current->rec, &wanted->rec);
+	if (qd_record_same(&current->rec, &wanted->rec))
+		return 0;
+	return change(r, wanted->root, &current->rec, &wanted->rec);
+}
+
+/*
+ * A root that is there but cannot be read: what was true at the last scan may
+ * stay until it is too old, and says so of itself.
+ */
+static int keep(struct reconciler *r, const struct qd_rootset_entry *current)
+{
+	struct qd_record rec = current->rec;
+
+	if (rec.kept)
+		return 0;
+	rec.kept = true;
+	if (r->what->last_scan > rec.read)
+		rec.read = r->what->last_scan;
+	return change(r, current->root, &current->rec, &rec);
+}
+
+static int remove_or_keep(struct reconciler *r,
+			  const struct qd_rootset_entry *current)
+{
+	if (qd_rootset_find(r->what->unreadable, current->root, 0, NULL))
+		return keep(r, current);
+	if (!r->what->removals)
+		return 0;
+	return change(r, current->root, &current->rec, NULL);
+}
+
+/* One pass: additions and changes, or removals. */
+static int pass(struct reconciler *r, bool removing)
+{
+	const struct qd_rootset *old = r->what->current, *new = r->what->wanted;
+	struct qd_rootset_entry current = { 0 }, wanted = { 0 };
+	size_t i = 0, j = 0;
+	int rc = 0;
+
+	while (rc == 0 && (i < old->count || j < new->count)) {
+		int order;
+
+		if (i < old->count)
+			qd_rootset_get(old, i, &current);
+		if (j < new->count)
+			qd_rootset_get(new, j, &wanted);
+		if (i == old->count)
+			order = 1;
+		else if (j == new->count)
+			order = -1;
+		else
+			order = qd_rootset_compare(&current, &wanted);
+
+		if (order < 0 && removing)
+			rc = remove_or_keep(r, &current);
+		else if (order >= 0 && !removing)
+			rc = add_or_change(r, order ? NULL : &current, &wanted);
+		i += order <= 0;
+		j += order >= 0;
+	}
+	return rc;
+}
+
+int qd_publish_reconcile(const struct qd_reconcile *what,
+			 const struct qd_publisher *publisher, void *self,
+			 qd_difference *each, void *arg,
+			 struct qd_published *done, struct qd_error *err)
+{
+	struct reconciler r = { what, publisher, self, each, arg, done, err };
+
+	memset(done, 0, sizeof(*done));
+	if (pass(&r, false) < 0)
+		return -1;
+	return pass(&r, true);
+}
+
+struct naming_check {
+	const struct qd_source *src;
+	int64_t now, max_age;
+	struct qd_error *err;
+};
+
+/* The first setting of imapd.conf in which the two differ. */
+static const char *difference(const struct qd_naming *a,
+			      const struct qd_naming *b)
+{
+	if (a->virtdomains != b->virtdomains)
+		return "virtdomains";
+	if (a->unixhierarchysep != b->unixhierarchysep)
+		return "unixhierarchysep";
+	if (a->lmtp_downcase_rcpt != b->lmtp_downcase_rcpt)
+		return "lmtp_downcase_rcpt";
+	if (strcmp(a->postuser, b->postuser) != 0)
+		return "postuser";
+	return "defaultdomain";
+}
+
+static int check_one(void *arg, const struct qd_source *other)
+{
+	struct naming_check *check = arg;
+	const struct qd_source *src = check->src;
+
+	if (strcmp(other->name, src->name) == 0 ||
+	    qd_naming_equal(&other->naming, &src->naming) ||
+	    qd_source_age(other, check->now, check->max_age) > check->max_age)
+		return 0;
+	return qd_error_set(check->err, EX_CONFIG,
+			    "source %s has another %s in its imapd.conf than "
+			    "source %s, which is published already: one table "
+			    "(prefix) can hold only sources that name "
+			    "mailboxes alike; give this one a table or prefix "
+			    "of its own",
+			    src->name, difference(&src->naming, &other->naming),
+			    other->name);
+}
+
+int qd_publish_check_naming(const struct qd_publisher *publisher, void *self,
+			    const struct qd_source *src, int64_t now,
+			    int64_t max_age, struct qd_error *err)
+{
+	struct naming_check check = { src, now, max_age, err };
+
+	return publisher->sources(self, check_one, &check, err);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quotadefer/publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "quotadefer/log.h"
+#include "quotadefer/table.h"
+
+/* Changes that are written at once: some ms, and the disk is asked once. */
+enum {
+	BATCH = 5000
+};
+
+struct local {
+	struct qd_table *table;
+	struct qd_batch *batch;
+	struct qd_source src;
+	char dir[256];
+	int lock; /* -1: not held */
+	int changes;
+};
+
+static void local_close(void **self)
+{
+	struct local *local = *self;
+
+	if (!local)
+		return;
+	qd_batch_abort(&local->batch);
+	qd_table_close(&local->table);
+	if (local->lock >= 0)
+		close(local->lock);
+	free(local);
+	*self = NULL;
+}
+
+static int local_open(const struct qd_settings *settings, bool read_only,
+		      void **self, struct qd_error *err)
+{
+	struct local *local = calloc(1, sizeof(*local));
+	void *opened = local;
+	char aside[256] = "";
+
+	if (!local)
+		return qd_error_set(err, EX_OSERR, "no memory");
+	local->lock = -1;
+	snprintf(local->dir, sizeof(local->dir), "%s", settings->table);
+	if (qd_table_open(
+		    settings->table, read_only ? QD_TABLE_READ : QD_TABLE_WRITE,
+		    settings->table_size, &local->table, aside, err) < 0) {
+		qd_table_close(&local->table);
+		/* a dry run may come before there is a table */
+		if (!read_only || err->status != EX_UNAVAILABLE) {
+			local_close(&opened);
+			return -1;
+		}
+	}
+	if (aside[0])
+		qd_log(LOG_WARNING,
+		       "table %s: it was damaged; kept as %s, and begun anew",
+		       settings->table, aside);
+	*self = local;
+	return 0;
+}
+
+/* "host 123", as the holder wrote it. */
+static void read_holder(int fd, char *out, size_t size)
+{
+	ssize_t n = pread(fd, out, size - 1, 0);
+
+	out[n > 0 ? n : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+}
+
+static int local_lock(void *self, const char *source, struct qd_error *err)
+{
+	struct local *local = self;
+	char path[400], holder[300], host[256] = "";
+	mode_t mask = umask(0007);
+
+	snprintf(path, sizeof(path), "%s/scan-%s.lock", local->dir, source);
+	local->lock =
+		open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
+	umask(mask);
+	if (local->lock < 0)
+		return qd_error_set(err, errno == EACCES ? EX_NOPERM : EX_IOERR,
+				    "%s: %m", path);
+	if (flock(local->lock, LOCK_EX | LOCK_NB) < 0) {
+		read_holder(local->lock, holder, sizeof(holder));
+		return qd_error_set(err, EX_TEMPFAIL,
+				    "source %s is being scanned by %s", source,
+				    holder[0] ? holder : "another process");
+	}
+	gethostname(host, sizeof(host) - 1);
+	if (ftruncate(local->lock, 0) < 0 ||
+	    dprintf(local->lock, "process %ld on %s\n", (long)getpid(), host) <
+		    0)
+		return qd_error_set(err, EX_IOERR, "%s: %m", path);
+	return 0;
+}
+
+static int local_renew(void *self, struct qd_error *err)
+{
+	(void)self;
+	(void)err;
+	return 0; /* the lock goes with the process */
+}
+
+struct load {
+	const char *source;
+	bool known;
+	struct qd_source *before;
+	struct qd_rootset *records;
+};
+
+static int load_source(void *arg, const struct qd_source *src)
+{
+	struct load *load = arg;
+
+	if (strcmp(src->name, load->source) == 0) {
+		*load->before = *src;
+		load->known = true;
+	}
+	return 0;
+}
+
+static int load_record(void *arg, const char *root, const char *source,
+		       const struct qd_record *rec)
+{
+	struct load *load = arg;
+
+	if (strcmp(source, load->source) != 0)
+		return 0;
+	return qd_rootset_add(load->records, root, 0, rec);
+}
+
+static int local_load(void *self, const char *source, bool *known,
+		      struct qd_source *before, struct qd_rootset *records,
+		      struct qd_error *err)
+{
+	struct local *local = self;
+	struct load load = { source, false, before, records };
+	struct qd_view *view;
+	int rc;
+
+	*known = false;
+	if (!local->table)
+		return 0;
+	view = qd_view_begin(local->table, err);
+	if (!view)
+		return -1;
+	qd_error_set(err, EX_OSERR, "no memory for the records");
+	rc = qd_view_each_source(view, load_source, &load, err);
+	if (rc == 0)
+		rc = qd_view_each_record(view, load_record, &load, err);
+	qd_view_end(view);
+	*known = load.known;
+	return rc;
+}
+
+static int local_sources(void *self,
+			 int (*each)(void *arg, const struct qd_source *src),
+			 void *arg, struct qd_error *err)
+{
+	struct local *local = self;
+	struct qd_view *view;
+	int rc;
+
+	if (!local->table)
+		return 0;
+	view = qd_view_begin(local->table, err);
+	if (!view)
+		return -1;
+	rc = qd_view_each_source(view, each, arg, err);
+	qd_view_end(view);
+	return rc;
+}
+
+static int local_begin(void *self, const struct qd_source *src, bool announce,
+		       struct qd_error *err)
+{
+	struct local *local = self;
+
+	local->src = *src;
+	if (!announce)
+		return 0;
+	if (qd_batch_begin(local->table, &local->batch, err) < 0)
+		return -1;
+	return qd_batch_source(local->batch, src, err);
+}
+
+static int local_change(void *self, const char *root,
+			const struct qd_record *before,
+			const struct qd_record *after, struct qd_error *err)
+{
+	struct local *local = self;
+
+	(void)before;
+	if (!local->batch &&
+	    qd_batch_begin(local->table, &local->batch, err) < 0)
+		return -1;
+	if (qd_batch_put(local->batch, local->src.name, root, after, err) < 0)
+		return -1;
+	if (++local->changes % BATCH)
+		return 0;
+	return qd_batch_commit(&local->batch, err);
+}
+
+static int local_finish(void *self, const struct qd_source *src,
+			struct qd_error *err)
+{
+	struct local *local = self;
+
+	if (!local->batch &&
+	    qd_batch_begin(local->table, &local->batch, err) < 0)
+		return -1;
+	if (qd_batch_source(local->batch, src, err) < 0)
+		return -1;
+	return qd_batch_commit(&local->batch, err);
+}
+
+const struct qd_publisher qd_publisher_lmdb = {
+	.name = "table",
+	.open = local_open,
+	.lock = local_lock,
+	.renew = local_renew,
+	.load = local_load,
+	.sources = local_sources,
+	.begin = local_begin,
+	.change = local_change,
+	.finish = local_finish,
+	.close = local_close,
+};

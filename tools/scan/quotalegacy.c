@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quotalegacy_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "quotadefer/quotarecord.h"
+
+char qd_quotalegacy_letter(const char *name, bool skip_user, bool full)
+{
+	const char *dot = skip_user ? strchr(name, '.') : NULL;
+	uint32_t n = 0;
+	int c;
+
+	if (dot)
+		name = dot + 1;
+	if (full) {
+		for (; *name && *name != '.'; name++)
+			n = (n << 3 ^ n >> 5) ^ (unsigned char)*name;
+		return (char)('A' + n % 23);
+	}
+	c = *name >= 'A' && *name <= 'Z' ? *name + ('a' - 'A') : *name;
+	return c >= 'a' && c <= 'z' ? (char)c : 'q';
+}
+
+static const char *path_of(const struct qd_quotadir *dir, const char *file,
+			   char *out, size_t size)
+{
+	snprintf(out, size, "%s/%s", dir->path, file);
+	return out;
+}
+
+static void malformed(struct qd_legacy_reader *reader,
+		      const struct qd_quotadir *dir, const char *file,
+		      const char *why)
+{
+	char path[600];
+
+	qd_findings_malformed(&reader->found,
+			      path_of(dir, file, path, sizeof(path)), why);
+}
+
+static void unreadable(struct qd_legacy_reader *reader,
+		       const struct qd_quotadir *dir, const char *file,
+		       int error)
+{
+	char path[600];
+
+	qd_findings_unreadable(
+		&reader->found, dir->domain, dir->letter ? file : "",
+		path_of(dir, file, path, sizeof(path)), strerror(error));
+}
+
+/* Where Cyrus would not look for it, a root is none. */
+static bool is_in_place(struct qd_legacy_reader *reader,
+			const struct qd_quotadir *dir, const char *file)
+{
+	const struct qd_imapdconf *conf = reader->conf;
+	char why[80], letter;
+
+	if (!dir->letter)
+		return true;
+	if (conf->naming.virtdomains != QD_VIRTDOMAINS_OFF &&
+	    strchr(file, '!')) {
+		malformed(reader, dir, file, "a \"!\" belongs to a domain");
+		return false;
+	}
+	letter = qd_quotalegacy_letter(file, true, conf->fulldirhash);
+	if (letter == dir->letter)
+		return true;
+	snprintf(why, sizeof(why), "misplaced: Cyrus looks in %c/ for it",
+		 letter);
+	malformed(reader, dir, file, why);
+	return false;
+}
+
+/* The whole of a regular file, up to size; -1: not one (ELOOP), or errno. */
+static ssize_t read_whole(int fd, char *buffer, size_t size)
+{
+	struct stat st;
+	size_t used = 0;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0)
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = ELOOP;
+		return -1;
+	}
+	/* Cyrus replaces files, it never writes into one: one read does */
+	do {
+		n = read(fd, buffer + used, size - used);
+		if (n < 0)
+			return -1;
+		used += (size_t)n;
+	} while (n > 0 && used < size && (off_t)used < st.st_size);
+	return (ssize_t)used;
+}
+
+static void note(struct qd_legacy_reader *reader, const struct qd_quotadir *dir,
+		 const char *file, size_t length)
+{
+	struct qd_record rec;
+	const char *why = "";
+
+	if (length > QD_RECORD_FILE_MAX) {
+		malformed(reader, dir, file, "longer than 65536 bytes");
+		return;
+	}
+	switch (qd_quotarecord_file(reader->buffer, length, &rec, &why)) {
+	case QD_QUOTA_ROOT:
+		qd_findings_root(&reader->found, dir->domain,
+				 dir->letter ? file : "", &rec);
+		break;
+	case QD_QUOTA_MALFORMED:
+		malformed(reader, dir, file, why);
+		break;
+	case QD_QUOTA_NONE:
+		break;
+	}
+}
+
+void qd_legacy_read(struct qd_legacy_reader *reader,
+		    const struct qd_quotadir *dir, const char *file)
+{
+	ssize_t length;
+	int fd;
+
+	/* no link is followed, no FIFO waited for */
+	fd = openat(dir->fd, file,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0) {
+		/* deleted meanwhile, or not a file: no root */
+		if (errno != ENOENT && errno != ELOOP && errno != ENXIO)
+			unreadable(reader, dir, file, errno);
+		return;
+	}
+	length = read_whole(fd, reader->buffer, sizeof(reader->buffer));
+	if (length < 0 && errno != ELOOP)
+		unreadable(reader, dir, file, errno);
+	close(fd);
+	if (length > 0 && is_in_place(reader, dir, file))
+		note(reader, dir, file, (size_t)length);
+}

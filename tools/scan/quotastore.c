@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quotadefer/quotastore.h"
+
+#include <string.h>
+#include <sysexits.h>
+
+#include "quotadefer/findings.h"
+#include "quotadefer/quotalegacy.h"
+
+int qd_quotastore_check(const struct qd_imapdconf *conf, struct qd_error *err)
+{
+	if (conf->quota_use_conversations)
+		return qd_error_set(
+			err, EX_CONFIG,
+			"quota_use_conversations is on: Cyrus then counts "
+			"usage in its conversations databases, and the quota "
+			"files are not the truth; this server cannot be "
+			"scanned");
+	if (strcmp(conf->quota_db, "quotalegacy") != 0)
+		return qd_error_set(
+			err, EX_CONFIG,
+			"quota_db: %s: only quotalegacy can be scanned",
+			conf->quota_db);
+	return 0;
+}
+
+int qd_quotastore_scan(const struct qd_imapdconf *conf,
+		       const struct qd_scan_options *options,
+		       struct qd_scan *scan, struct qd_error *err)
+{
+	memset(scan, 0, sizeof(*scan));
+	if (qd_quotastore_check(conf, err) < 0)
+		return -1;
+	if (qd_quotalegacy_scan(conf, options, scan, err) < 0)
+		return -1;
+	if (qd_findings_finish(scan) < 0)
+		return qd_error_set(err, EX_OSERR,
+				    "no memory for what was found");
+	return 0;
+}
+
+void qd_scan_free(struct qd_scan *scan)
+{
+	qd_rootset_free(&scan->publish);
+	qd_rootset_free(&scan->unreadable_roots);
+	qd_rootset_free(&scan->shared);
+}
