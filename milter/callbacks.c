@@ -437,10 +437,6 @@ int qd_callbacks_register(struct qd_daemon *daemon,
 
 int qd_callbacks_serve(void)
 {
-	return smfi_main() == MI_SUCCESS ? 0 : -1;
-}
-
-void qd_callbacks_stop(void)
-{
-	smfi_stop();
+	smfi_main();
+	return -1;
 }

@@ -165,9 +165,10 @@ static void receive(struct qd_control *control, struct client *client)
 	}
 	client->received += (size_t)n;
 	client->request[client->received] = '\0';
-	end = strpbrk(client->request, "\r\n");
+	end = memchr(client->request, '\n', client->received);
 	if (end) {
 		*end = '\0';
+		client->request[strcspn(client->request, "\r")] = '\0';
 		make_answer(control, client);
 	} else if ((size_t)n == room) {
 		drop_client(client); /* no request is that long */

@@ -21,10 +21,10 @@
 #include "quotadefer/requests.h"
 #include "quotadefer/ages.h"
 
-/* libmilter notices a stop within 5 s, then waits a little. */
+/* How long open sessions may go on after a request to stop. */
 enum {
 	TICK_MS = 1000,
-	STOP_MS = 8000
+	DRAIN_MS = 3000
 };
 
 /* One byte a signal: 'H', 'T'; or 'E' when libmilter has ended. */
@@ -204,9 +204,8 @@ static void stop(struct loop *loop)
 	if (loop->stopping)
 		return;
 	loop->stopping = true;
-	loop->stop_at_ms = now_ms() + STOP_MS;
+	loop->stop_at_ms = now_ms() + DRAIN_MS;
 	qd_notify("STOPPING=1");
-	qd_callbacks_stop();
 }
 
 static void take_signals(struct loop *loop)
@@ -254,12 +253,15 @@ static void tick(struct loop *loop)
 	qd_settings_unref(&settings);
 }
 
-/* Once libmilter is down, or nobody is served and nothing can be lost. */
+/*
+ * smfi_stop() is of no use here: it waits up to 5 s for libmilter's listener,
+ * and cuts the sessions that are open. Ending the process when they are over
+ * is quicker and kinder.
+ */
 static bool may_leave(struct loop *loop)
 {
 	return loop->stopping &&
-	       (atomic_load(&loop->milter_result) != 1 ||
-		atomic_load(&loop->daemon->metrics.sessions) <= 0 ||
+	       (atomic_load(&loop->daemon->metrics.sessions) <= 0 ||
 		now_ms() > loop->stop_at_ms);
 }
 
@@ -295,10 +297,9 @@ static void wait_and_handle(struct loop *loop)
 
 	count = qd_control_poll(loop->control, pfds + 1);
 	pfds[0] = (struct pollfd){ .fd = signal_pipe[0], .events = POLLIN };
-	if (poll(pfds, (nfds_t)count + 1, next_wait(loop)) > 0) {
+	if (poll(pfds, (nfds_t)count + 1, next_wait(loop)) > 0)
 		take_signals(loop);
-		qd_control_handle(loop->control, pfds + 1, count, now_ms());
-	}
+	qd_control_handle(loop->control, pfds + 1, count, now_ms());
 	do_due(loop);
 }
 

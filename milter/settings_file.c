@@ -55,27 +55,50 @@ static void on_error(cfg_t *cfg, const char *format, va_list args)
 	fail_at(cfg->line, better);
 }
 
-/* Called for each value, and once more for the end of a list in braces. */
+static int set_twice(const cfg_t *cfg, const char *name,
+		     const struct qd_raw *raw)
+{
+	const char *line = strrchr(raw->where, ':');
+	char text[200];
+
+	snprintf(text, sizeof(text),
+		 "%s: set before, on line %s; keep one of the two", name,
+		 line ? line + 1 : "?");
+	return fail_at(cfg->line, text);
+}
+
+/*
+ * Called for each value, and once more for the end of a list in braces. The
+ * values are taken away as they come: a new first one then shows that the
+ * setting was set again, where libconfuse lets the last of several win.
+ */
 static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
 	struct qd_raw *raw = &reading.raw[qd_spec_find(opt->name)];
-	char text[200];
 
-	if (!(opt->flags & CFGF_MODIFIED))
-		return 0;
-	/* set again by each "=": libconfuse lets the last of several win */
-	opt->flags &= ~CFGF_MODIFIED;
-	if (raw->where[0]) {
-		const char *line = strrchr(raw->where, ':');
+	for (unsigned int i = 0; i < opt->nvalues; i++) {
+		char *value = opt->values[i]->string;
 
-		snprintf(text, sizeof(text),
-			 "%s: set before, on line %s; keep one of the two",
-			 opt->name, line ? line + 1 : "?");
-		return fail_at(cfg->line, text);
+		if (!value)
+			continue;
+		if (raw->where[0] && opt->nvalues == 1)
+			return set_twice(cfg, opt->name, raw);
+		if (!raw->where[0])
+			snprintf(raw->where, sizeof(raw->where), "%s:%d",
+				 reading.file, cfg->line);
+		if (qd_raw_add(raw, value) < 0)
+			return fail_at(cfg->line, "out of memory");
+		free(value);
+		opt->values[i]->string = NULL;
 	}
-	snprintf(raw->where, sizeof(raw->where), "%s:%d", reading.file,
-		 cfg->line);
 	return 0;
+}
+
+/* "//", but not in the middle of a bare word such as a URL */
+static bool is_comment(const char *line, const char *p)
+{
+	return strncmp(p, "//", 2) == 0 &&
+	       (p == line || strchr(" \t={},", p[-1]));
 }
 
 /*
@@ -91,7 +114,7 @@ static int check_variables(const char *line, int number)
 			p++;
 		} else if (quote ? *p == quote : (*p == '"' || *p == '\'')) {
 			quote = quote ? '\0' : *p;
-		} else if (!quote && (*p == '#' || strncmp(p, "//", 2) == 0)) {
+		} else if (!quote && (*p == '#' || is_comment(line, p))) {
 			break;
 		} else if (quote != '\'' && strncmp(p, "${", 2) == 0) {
 			snprintf(name, sizeof(name), "%.*s",
@@ -139,24 +162,17 @@ static FILE *open_file(const char *file, struct qd_error *err)
 	return fp;
 }
 
-static int copy_values(cfg_t *cfg)
+/* An empty list calls nothing, but was written. */
+static void note_empty_lists(cfg_t *cfg)
 {
 	for (int i = 0; i < QD_SETTINGS; i++) {
-		cfg_opt_t *opt = cfg_getopt(cfg, qd_specs[i].name);
+		const cfg_opt_t *opt = cfg_getopt(cfg, qd_specs[i].name);
 		struct qd_raw *raw = &reading.raw[i];
 
-		/* an empty list calls nothing, but was written */
 		if (opt->flags & CFGF_MODIFIED && !raw->where[0])
 			snprintf(raw->where, sizeof(raw->where), "%s",
 				 reading.file);
-		if (!raw->where[0])
-			continue;
-		for (unsigned int n = 0; n < cfg_opt_size(opt); n++)
-			if (qd_raw_add(raw, cfg_opt_getnstr(opt, n)) < 0)
-				return qd_error_set(reading.err, EX_OSERR,
-						    "%s: %m", reading.file);
 	}
-	return 0;
 }
 
 static cfg_t *new_parser(cfg_opt_t opts[QD_SETTINGS + 1])
@@ -205,7 +221,8 @@ int qd_settings_read_file(const char *file, struct qd_raw *raw,
 			qd_error_set(err, EX_CONFIG, "%s: not readable", file);
 		goto out;
 	}
-	rc = copy_values(cfg);
+	note_empty_lists(cfg);
+	rc = 0;
 out:
 	if (cfg)
 		cfg_free(cfg);

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# make check: style and layering, unit, milter, then e2e with real servers.
+# A test exits 77 if what it needs is not here; QD_REQUIRE_SERVERS=1 makes
+# that a failure.
+AM_TESTS_ENVIRONMENT = QD_TOP_BUILDDIR='$(abs_top_builddir)'; \
+	QD_TOP_SRCDIR='$(abs_top_srcdir)'; \
+	export QD_TOP_BUILDDIR QD_TOP_SRCDIR;
+
+EXTRA_DIST += tests/layering.sh $(E2E_TESTS) tests/support/parts.py
+
+TESTS += tests/layering.sh
+
+UNIT_TESTS = \
+	tests/unit/test_address \
+	tests/unit/test_guard \
+	tests/unit/test_imapdconf \
+	tests/unit/test_log \
+	tests/unit/test_naming \
+	tests/unit/test_policy \
+	tests/unit/test_publish \
+	tests/unit/test_quotalegacy \
+	tests/unit/test_quotarecord \
+	tests/unit/test_rcpt \
+	tests/unit/test_record \
+	tests/unit/test_redisurl \
+	tests/unit/test_rootset \
+	tests/unit/test_settings \
+	tests/unit/test_socketspec \
+	tests/unit/test_source \
+	tests/unit/test_table \
+	tests/unit/test_utf8 \
+	tests/unit/test_value
+
+MILTER_TESTS = \
+	tests/milter/test_control \
+	tests/milter/test_daemon \
+	tests/milter/test_verdicts
+
+E2E_TESTS = tests/e2e/deliver.py
+
+if HAVE_CMOCKA
+check_PROGRAMS += $(UNIT_TESTS) $(MILTER_TESTS)
+check_LIBRARIES += tests/support/libsupport.a
+TESTS += $(UNIT_TESTS) $(MILTER_TESTS)
+endif
+TESTS += $(E2E_TESTS)
+
+tests_support_libsupport_a_SOURCES = \
+	tests/support/check.h \
+	tests/support/filter.c \
+	tests/support/filter.h \
+	tests/support/milterclient.c \
+	tests/support/milterclient.h \
+	tests/support/scratch.c \
+	tests/support/scratch.h
+AM_CPPFLAGS += -I$(top_srcdir)/tests/support
+# for all programs that do not say otherwise: the tests
+LDADD = tests/support/libsupport.a tools/scan/libscan.a $(QD_LIBS) \
+	$(CMOCKA_LIBS)
+

@@ -14,13 +14,7 @@ int qd_callbacks_register(struct qd_daemon *daemon,
 			  const struct qd_settings *settings,
 			  struct qd_error *err);
 
-/* Serve until qd_callbacks_stop. 0 after a stop, -1 if libmilter failed. */
+/* Serve for as long as the process lives. Returns -1 if libmilter failed. */
 int qd_callbacks_serve(void);
-
-/*
- * Ask qd_callbacks_serve to return. libmilter takes up to 6 s; once no
- * session is open (see metrics.sessions) nothing is lost by not waiting.
- */
-void qd_callbacks_stop(void);
 
 #endif

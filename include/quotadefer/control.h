@@ -35,7 +35,10 @@ struct qd_control *qd_control_new(int fd, qd_control_handler *handler,
 /* What to poll for; returns how many of pfds (at least clients + 1) are set. */
 int qd_control_poll(struct qd_control *control, struct pollfd *pfds);
 
-/* Act on what poll found. now_ms: a monotonic clock. Never blocks. */
+/*
+ * Act on what poll found, and show out clients whose time is up; so call it
+ * after every poll. now_ms: a monotonic clock. Never blocks.
+ */
 void qd_control_handle(struct qd_control *control, const struct pollfd *pfds,
 		       int count, int64_t now_ms);
 

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the real filter answers, as an MTA sees it. */
+#include "check.h"
+
+#include <signal.h>
+
+#include "filter.h"
+#include "scratch.h"
+
+#define FULL "451 4.2.2 mailbox full, please try again later"
+#define PASS ""
+#define STEPS \
+	0x2175 /* connect, mail, body, headers, eoh, unknown: not sent;
+			helo: no reply */
+
+static void start(const char *more)
+{
+	filter_settings(more);
+	assert_int_equal(filter_scan("-q"), 0);
+	filter_start();
+}
+
+static void stop(void)
+{
+	assert_int_equal(filter_stop(SIGTERM), 0);
+}
+
+static void test_negotiation(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("");
+	filter_open(&mc);
+	assert_int_equal(mc.actions, MC_SETSYMLIST);
+	assert_int_equal(mc.steps, STEPS);
+	assert_string_equal(mc.symbols[3],
+			    "i {auth_authen} {client_addr} {client_name} "
+			    "{client_port} {mail_addr}");
+	assert_string_equal(mc.symbols[4], "i");
+	mc_close(&mc);
+	stop();
+}
+
+static void test_full_and_good(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("");
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	expect_rcpt(&mc, "<good@example.org>", PASS);
+	expect_rcpt(&mc, "<fuller+x@EXAMPLE.org>", FULL);
+	expect_rcpt(&mc, "<nobody@example.org>", PASS);
+	expect_rcpt(&mc, "<full@elsewhere.example>", PASS);
+	expect_rcpt(&mc, "full@example.org", FULL);
+	/* nothing after DATA is of interest */
+	assert_int_equal(mc_event(&mc, MC_DATA, NULL, NULL).type, MC_ACCEPT);
+	mc_close(&mc);
+	stop();
+}
+
+static void test_reply_settings(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("reply_code = 452\nreply_text = \"100% full, %s\"\n");
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", "452 4.2.2 100% full, %s");
+	mc_close(&mc);
+	stop();
+}
+
+static void test_hostile_addresses(void **state)
+{
+	static const char *const addresses[] = {
+		"",
+		"<>",
+		"<",
+		">",
+		"<full@example.org",
+		"full@example.org>",
+		"<full@[127.0.0.1]>",
+		"<full(comment)@example.org>",
+		"<*)(uid=*@example.org>",
+		"<fu\all@example.org>",
+		"<full\r\nQUIT@example.org>",
+		"<full@example.org>\r\n",
+		"<f\xffll@example.org>",
+		"<\"full@example.org>",
+		"<full%example.org>",
+		"<full>",
+		"<postmaster>",
+		"<abuse@example.org>",
+		"<%s%n%s%n@example.org>",
+	};
+	static char huge[6000];
+	struct mc mc;
+
+	(void)state;
+	start("");
+	filter_open(&mc);
+	for (size_t i = 0; i < COUNT(addresses); i++)
+		expect_rcpt(&mc, addresses[i], PASS);
+	memset(huge, 'x', sizeof(huge) - 1);
+	expect_rcpt(&mc, huge, PASS);
+	/* and the session is as good as before */
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	stop();
+}
+
+static void expect_data(struct mc *mc, const char *want)
+{
+	struct mc_reply reply = mc_event(mc, MC_DATA, NULL, NULL);
+
+	if (*want)
+		assert_int_equal(reply.type, MC_REPLY);
+	else
+		assert_int_equal(reply.type, MC_ACCEPT);
+	if (*want)
+		assert_string_equal(reply.text, want);
+}
+
+static void test_null_sender(void **state)
+{
+	static const char *const senders[] = { "", "double-bounce@mx.test" };
+	struct mc mc;
+
+	(void)state;
+	start("");
+	filter_open(&mc);
+	for (size_t i = 0; i < COUNT(senders); i++) {
+		mc.macros.mail_addr = senders[i];
+		/* a callout asks no further */
+		expect_rcpt(&mc, "<full@example.org>", PASS);
+		mc_event(&mc, MC_ABORT, NULL, NULL);
+		/* a bounce does, twice if need be */
+		expect_rcpt(&mc, "<full@example.org>", PASS);
+		mc.macros.queue_id = "ABC123";
+		expect_data(&mc, FULL);
+		mc.macros.queue_id = NULL;
+		mc_event(&mc, MC_ABORT, NULL, NULL);
+		/* the next message has nothing to do with it */
+		expect_rcpt(&mc, "<good@example.org>", PASS);
+		expect_data(&mc, PASS);
+		/* one who is not full must get it: then all do */
+		expect_rcpt(&mc, "<full@example.org>", PASS);
+		expect_rcpt(&mc, "<good@example.org>", PASS);
+		expect_data(&mc, PASS);
+		expect_rcpt(&mc, "<full@example.org>", PASS);
+		expect_rcpt(&mc, "<fuller@example.org>", PASS);
+		expect_data(&mc, FULL);
+		mc_event(&mc, MC_ABORT, NULL, NULL);
+	}
+	mc_close(&mc);
+	assert_int_equal(filter_logged("ABC123: defer: to=<full@"), 2);
+	assert_int_equal(filter_logged(": defer: "), 4);
+	stop();
+}
+
+static void test_null_sender_settings(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("null_sender = rcpt\n");
+	filter_open(&mc);
+	mc.macros.mail_addr = "";
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	stop();
+	start("null_sender = pass\nprobe_senders = {}\n");
+	filter_open(&mc);
+	mc.macros.mail_addr = "";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	expect_data(&mc, PASS);
+	mc.macros.mail_addr = "double-bounce@mx.test";
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	stop();
+}
+
+static void test_monitor(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("mode = monitor\n");
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	expect_rcpt(&mc, "<good@example.org>", PASS);
+	mc_close(&mc);
+	assert_int_equal(filter_logged("NOQUEUE: would-defer: to=<full@"), 1);
+	assert_int_equal(filter_logged("defer:"), 1);
+	stop();
+}
+
+static void test_defer_limit(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("defer_limit = 3\n");
+	filter_open(&mc);
+	for (int i = 0; i < 3; i++)
+		expect_rcpt(&mc, "<full@example.org>", FULL);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	/* a new message, but the MTA has not forgotten the errors */
+	mc_event(&mc, MC_ABORT, NULL, NULL);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	expect_rcpt(&mc, "<good@example.org>", PASS);
+	expect_data(&mc, PASS);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	/* another session is another count */
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	stop();
+}
+
+static void test_who_submits(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("");
+	filter_open(&mc);
+	mc.macros.auth_authen = "joe";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	mc.macros.auth_authen = NULL;
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	/* as Postfix describes mail from sendmail(1) to a filter */
+	mc.macros.client_addr = "127.0.0.1";
+	mc.macros.client_port = "0";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	mc.macros.client_port = "4711";
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	stop();
+	start("authenticated = defer\n");
+	filter_open(&mc);
+	mc.macros.auth_authen = "joe";
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	stop();
+}
+
+/* An MTA that cannot choose macros, or leave out replies. */
+static void test_old_mta(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("");
+	assert_int_equal(mc_open_unix(&mc, scratch_path("milter.sock")), 0);
+	assert_int_equal(mc_negotiate(&mc, 0x3f, 0x7f), 0);
+	assert_int_equal(mc.actions, 0);
+	assert_int_equal(mc_connect(&mc, "old.ext.test", "192.0.2.9").type,
+			 MC_CONTINUE);
+	assert_int_equal(mc_event(&mc, MC_HELO, "old.helo", NULL).type,
+			 MC_CONTINUE);
+	assert_int_equal(mc_event(&mc, MC_MAIL, "<b@ext.test>", NULL).type,
+			 MC_CONTINUE);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_event(&mc, MC_ABORT, NULL, NULL);
+	assert_int_equal(mc_event(&mc, MC_MAIL, "<>", NULL).type, MC_CONTINUE);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	mc_close(&mc);
+	assert_int_equal(filter_logged("client=old.ext.test[192.0.2.9] "
+				       "from=<b@ext.test> helo=<old.helo>"),
+			 1);
+	stop();
+}
+
+static void test_strict_rule(void **state)
+{
+	static const char *const small[] = { "BODY=8BITMIME", "SIZE=0", NULL };
+	static const char *const large[] = { "SIZE=1", NULL };
+	struct mc mc;
+
+	(void)state;
+	start("rule = lmtpd-strict\n");
+	filter_open(&mc);
+	/* now MAIL is wanted, still without a reply */
+	assert_int_equal(mc.steps, (STEPS & ~0x4) | 0x4000);
+	assert_int_equal(mc_event(&mc, MC_MAIL, "<a@x>", small).type,
+			 MC_NOREPLY);
+	expect_rcpt(&mc, "<good@example.org>", PASS);
+	mc_event(&mc, MC_ABORT, NULL, NULL);
+	mc_event(&mc, MC_MAIL, "<a@x>", large);
+	expect_rcpt(&mc, "<good@example.org>", FULL);
+	expect_rcpt(&mc, "<better@example.org>", PASS);
+	mc_event(&mc, MC_ABORT, NULL, NULL);
+	mc_event(&mc, MC_MAIL, "<a@x>", NULL);
+	expect_rcpt(&mc, "<good@example.org>", PASS);
+	mc_close(&mc);
+	stop();
+}
+
+/* The form of the line is public: people grep for it. */
+static void test_log_line(void **state)
+{
+	struct mc mc;
+	const char *line, *since;
+
+	(void)state;
+	start("");
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc.macros.queue_id = "4F00D";
+	mc.macros.mail_addr = "x\ny@ext.test";
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	line = strstr(filter_log(), "NOQUEUE: defer: ");
+	assert_non_null(line);
+	since = strstr(line, " since=2");
+	assert_non_null(since);
+	assert_true(strncmp(line,
+			    "NOQUEUE: defer: to=<full@example.org> "
+			    "mailbox=user.full root=user.full "
+			    "storage=102401/102400 since=2",
+			    strlen("NOQUEUE: defer: to=<full@example.org> "
+				   "mailbox=user.full root=user.full "
+				   "storage=102401/102400 since=2")) == 0);
+	assert_true(strncmp(strstr(since, "Z ") + 2,
+			    "source=test client=mx.ext.test[192.0.2.1] "
+			    "from=<a@ext.test> helo=<mx.ext.test>\n",
+			    strlen("source=test client=mx.ext.test[192.0.2.1] "
+				   "from=<a@ext.test> helo=<mx.ext.test>\n")) ==
+		    0);
+	assert_int_equal(filter_logged("4F00D: defer: "), 1);
+	assert_int_equal(filter_logged("from=<x\\x0ay@ext.test>"), 1);
+	stop();
+}
+
+/* Room is made, or the source falls silent. */
+static void test_table_changes(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("max_age = 5s\n");
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	filter_wait_log("source test: not heard of", 1);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	assert_int_equal(filter_scan("-q"), 0);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	filter_wait_log("source test: heard of again", 1);
+	filter_usage("user.full", 100);
+	assert_int_equal(filter_scan("-q"), 0);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	filter_usage("user.full", 102401);
+	mc_close(&mc);
+	assert_int_equal(filter_logged("no source has published"), 0);
+	stop();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_negotiation),
+		cmocka_unit_test(test_full_and_good),
+		cmocka_unit_test(test_reply_settings),
+		cmocka_unit_test(test_hostile_addresses),
+		cmocka_unit_test(test_null_sender),
+		cmocka_unit_test(test_null_sender_settings),
+		cmocka_unit_test(test_monitor),
+		cmocka_unit_test(test_defer_limit),
+		cmocka_unit_test(test_who_submits),
+		cmocka_unit_test(test_old_mta),
+		cmocka_unit_test(test_strict_rule),
+		cmocka_unit_test(test_log_line),
+		cmocka_unit_test(test_table_changes),
+	};
+
+	return cmocka_run_group_tests(tests, filter_set_up, filter_tear_down);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "check.h"
+
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "scratch.h"
+
+#include "quotadefer/settings.h"
+
+static int load(const char *text, const char *const *overrides,
+		struct qd_settings **out, struct qd_error *err)
+{
+	scratch_text("q.conf", text);
+	memset(err, 0, sizeof(*err));
+	return qd_settings_load(scratch_path("q.conf"), overrides, out, err);
+}
+
+static void test_defaults(void **state)
+{
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	if (load("", NULL, &s, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_null(s->redis);
+	assert_int_equal(s->mode, QD_MODE_ENFORCE);
+	assert_int_equal(s->null_sender, QD_NULL_DATA);
+	assert_int_equal(s->authenticated, QD_AUTH_PASS);
+	assert_int_equal(s->defer_limit, 8);
+	assert_int_equal(s->reply_code, 451);
+	assert_int_equal(s->max_age_ms, 3 * 3600 * 1000);
+	assert_int_equal(s->domains.count, 0);
+	assert_int_equal(s->probe_senders.count, 1);
+	assert_string_equal(s->imapd_conf, "/etc/imapd.conf");
+	assert_true(s->source[0]);
+	qd_settings_unref(&s);
+	assert_null(s);
+}
+
+static void test_every_kind(void **state)
+{
+	static const char text[] =
+		"# a comment\n"
+		"table = \"/srv/table\" // another\n"
+		"table_size = 16M\n"
+		"domains = { \"example.org\", \"b.example\" }\n"
+		"probe_senders = {}\n"
+		"mode = monitor\n"
+		"max_age = 90s\n"
+		"defer_limit = 010\n"
+		"socket = 'inet:127.0.0.1:8891'\n"
+		"redis = \"redis://u:p@mx1/2\"\n"
+		"guard_roots = 10%\n"
+		"reply_text = \"full, come \\\n"
+		"back\"\n";
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	if (load(text, NULL, &s, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_string_equal(s->table, "/srv/table");
+	assert_int_equal(s->table_size, 16 << 20);
+	assert_int_equal(s->domains.count, 2);
+	assert_string_equal(s->domains.items[1], "b.example");
+	assert_int_equal(s->probe_senders.count, 0);
+	assert_int_equal(s->mode, QD_MODE_MONITOR);
+	assert_int_equal(s->max_age_ms, 90000);
+	/* ten: libconfuse's own integers would read it as eight */
+	assert_int_equal(s->defer_limit, 10);
+	assert_string_equal(s->socket_spec.milter, "inet:8891@127.0.0.1");
+	assert_string_equal(s->redis_url.user, "u");
+	assert_int_equal(s->redis_url.db, 2);
+	assert_int_equal(s->guard_roots, 10);
+	assert_string_equal(s->reply_text, "full, come back");
+	qd_settings_unref(&s);
+}
+
+static void test_append(void **state)
+{
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	if (load("domains = { a.org }\ndomains += { b.org, c.org }\n"
+		 "redis = redis://mx1:7000 # bare\n",
+		 NULL, &s, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(s->domains.count, 3);
+	assert_string_equal(s->domains.items[2], "c.org");
+	assert_int_equal(s->redis_url.port, 7000);
+	qd_settings_unref(&s);
+}
+
+static void test_overrides(void **state)
+{
+	const char *const overrides[] = {
+		"max_age=5m",	"domains=a.example, b.example", "mode=monitor",
+		"mode=enforce", "reply_text=a = b, c",		NULL
+	};
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	if (load("max_age = 1h\ndomains = x.example\n", overrides, &s, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(s->max_age_ms, 300000);
+	assert_int_equal(s->domains.count, 2);
+	assert_string_equal(s->domains.items[0], "a.example");
+	assert_int_equal(s->mode, QD_MODE_ENFORCE);
+	assert_string_equal(s->reply_text, "a = b, c");
+	qd_settings_unref(&s);
+}
+
+/* said: what the message must hold beside the name of the file */
+static const struct {
+	const char *name, *text, *said;
+} bad[] = {
+	{ "wrong name", "\ndomain = \"x.org\"\n",
+	  ":2: domain: there is no such setting; did you mean domains" },
+	{ "very wrong name", "frobnicate = 1\n", "quotadefer.conf(5)" },
+	{ "wrong unit", "max_age = 3parsecs\n",
+	  ":1: max_age = \"3parsecs\": not a duration" },
+	{ "no unit", "\n\nmax_age = 3\n", ":3: max_age = \"3\"" },
+	{ "too small", "max_age = 1ms\n", "from 1s" },
+	{ "wrong choice", "mode = on\n", "not enforce or monitor" },
+	{ "wrong number", "defer_limit = many\n", "a number from 0" },
+	{ "number too big", "reply_code = 550\n", "450, 451 or 452" },
+	{ "wrong size", "table_size = 4gig\n", "not a size" },
+	{ "wrong path", "table = \"table\"\n", "an absolute path" },
+	{ "wrong socket", "socket = \"inet:99999@127.0.0.1\"\n",
+	  ":1: socket = \"inet:99999@127.0.0.1\"" },
+	{ "wrong url", "redis = \"http://mx1\"\n", "redis://" },
+	{ "wrong domain", "domains = { \"example.org\", \"a b\" }\n",
+	  "\"a\\x20b\"" },
+	{ "domain with a dot at the end", "domains = example.org.\n",
+	  "a domain name" },
+	{ "pattern without an at", "probe_senders = \"double-bounce\"\n",
+	  "an address" },
+	{ "line break in the reply", "reply_text = \"a\\nb\"\n",
+	  "printable ASCII" },
+	{ "empty reply", "reply_text = \"\"\n", "printable ASCII" },
+	{ "set twice", "mode = monitor\ntable = \"/t\"\nmode = enforce\n",
+	  ":3: mode: set before, on line 1" },
+	{ "list set twice", "domains = a.org\ndomains = { b.org }\n",
+	  ":2: domains: set before, on line 1" },
+	{ "one of a list set twice",
+	  "domains = {\n a.org\n}\ndomains = "
+	  "a.org\n",
+	  ":4: domains: set before, on line 2" },
+	{ "no value", "mode =\n", ":2: premature end of file" },
+	{ "no equal sign", "mode monitor\n", "missing equal sign" },
+	{ "quote not closed", "table = \"/t\n\n", "NAME = " },
+	{ "brace not closed", "domains = { a.org\n", "premature end" },
+	{ "section", "milter {\n  mode = monitor\n}\n", "milter" },
+	{ "list for one", "mode = { monitor }\n", "unexpected token" },
+	{ "unset variable", "\ntable = \"/srv/${QD_NO_SUCH}\"\n",
+	  ":2: ${QD_NO_SUCH}" },
+	{ "unset variable, bare", "mode = ${QD_NO_SUCH}\n",
+	  ":1: ${QD_NO_SUCH}" },
+};
+
+static void test_bad(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		struct qd_settings *s = NULL;
+		struct qd_error err;
+
+		if (load(bad[i].text, NULL, &s, &err) == 0)
+			fail_msg("%s: was accepted", bad[i].name);
+		if (err.status != EX_CONFIG || !strstr(err.text, "q.conf") ||
+		    !strstr(err.text, bad[i].said))
+			fail_msg("%s: got %d \"%s\", want \"%s\"", bad[i].name,
+				 err.status, err.text, bad[i].said);
+		assert_null(s);
+	}
+}
+
+static void test_bad_overrides(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} cases[] = {
+		{ "max_age", "-o NAME=VALUE" },
+		{ "maxage=3h", "did you mean max_age" },
+		{ "max_age=3", "-o: max_age = \"3\": not a duration" },
+		{ "redis=nonsense", "-o: redis: " },
+		{ "=x", "there is no such setting" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const char *const overrides[] = { cases[i].text, NULL };
+		struct qd_settings *s;
+		struct qd_error err;
+
+		if (load("", overrides, &s, &err) == 0)
+			fail_msg("%s: was accepted", cases[i].text);
+		if (!strstr(err.text, cases[i].said))
+			fail_msg("%s: got \"%s\", want \"%s\"", cases[i].text,
+				 err.text, cases[i].said);
+	}
+}
+
+static void test_variables(void **state)
+{
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	setenv("QD_TEST", "/from/env", 1);
+	if (load("table = \"${QD_TEST}/t\" # ${QD_NO_SUCH}\n"
+		 "reply_text = 'costs ${QD_NO_SUCH}'\n"
+		 "prefix = \"${QD_NO_SUCH:-other}\"\n",
+		 NULL, &s, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_string_equal(s->table, "/from/env/t");
+	assert_string_equal(s->reply_text, "costs ${QD_NO_SUCH}");
+	assert_string_equal(s->prefix, "other");
+	qd_settings_unref(&s);
+}
+
+static void test_files(void **state)
+{
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	assert_int_equal(
+		qd_settings_load(scratch_path("none.conf"), NULL, &s, &err),
+		-1);
+	assert_non_null(strstr(err.text, "No such file"));
+	assert_int_equal(qd_settings_load(scratch_path(""), NULL, &s, &err),
+			 -1);
+	assert_non_null(strstr(err.text, "not a file"));
+	assert_int_equal(qd_settings_load("/dev/null", NULL, &s, &err), 0);
+	qd_settings_unref(&s);
+}
+
+static void test_references(void **state)
+{
+	struct qd_settings *s, *again;
+	struct qd_error err;
+
+	(void)state;
+	assert_int_equal(load("", NULL, &s, &err), 0);
+	again = qd_settings_ref(s);
+	qd_settings_unref(&s);
+	assert_int_equal(again->defer_limit, 8);
+	qd_settings_unref(&again);
+	qd_settings_unref(&again);
+}
+
+static void check_named(void *arg, const char *name, const char *fallback)
+{
+	int *count = arg;
+
+	assert_non_null(name);
+	(void)fallback;
+	++*count;
+}
+
+/* What is printed can be read again, and hides the password. */
+static void test_print(void **state)
+{
+	const char *const overrides[] = { "redis=redis://u:s3cret@mx1/2",
+					  "domains=a.example", NULL };
+	struct qd_settings *s, *again;
+	struct qd_error err;
+	char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+	int count = 0;
+
+	(void)state;
+	assert_int_equal(load("", overrides, &s, &err), 0);
+	qd_settings_print(s, out);
+	fclose(out);
+	assert_null(strstr(text, "s3cret"));
+	assert_non_null(strstr(text, "domains = { \"a.example\" } # -o\n"));
+	assert_non_null(strstr(text, "max_age = \"3h\" # default\n"));
+	if (load(text, NULL, &again, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_string_equal(again->domains.items[0], "a.example");
+	qd_settings_each(check_named, &count);
+	for (char *p = text; (p = strchr(p, '\n')); p++)
+		count--;
+	assert_int_equal(count, 0);
+	free(text);
+	qd_settings_unref(&s);
+	qd_settings_unref(&again);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_kind),
+		cmocka_unit_test(test_append),
+		cmocka_unit_test(test_overrides),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_bad_overrides),
+		cmocka_unit_test(test_variables),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_references),
+		cmocka_unit_test(test_print),
+	};
+
+	return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
