@@ -59,6 +59,7 @@ bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
 	change->has_record =
 		record && record->len &&
 		qd_record_parse(record->str, record->len, &change->rec) == 0;
+	change->is_junk = record && record->len && !change->has_record;
 	return true;
 }
 
@@ -83,6 +84,20 @@ static int apply_change(struct qd_feed *feed, struct qd_batch *batch,
 		return 0;
 	return qd_batch_put(batch, change->source, change->root,
 			    change->has_record ? &change->rec : NULL, err);
+}
+
+/* A stream with junk in it is not to be followed: the hashes will tell. */
+static bool has_junk(const redisReply *entries)
+{
+	for (size_t i = 0; i < entries->elements; i++) {
+		struct qd_feed_change change;
+		char id[QD_STREAM_ID];
+
+		if (qd_feed_read_entry(entries->element[i], id, &change) &&
+		    change.is_junk)
+			return true;
+	}
+	return false;
 }
 
 /* Sources that are new or were announced, before any of their records. */
@@ -221,6 +236,8 @@ static int follow_once(struct qd_feed *feed, bool *gap, struct qd_error *err)
 	/* an empty stream has no position yet, and so no gap */
 	if (rc == 0 && !there && strcmp(feed->position, "0-0") == 0)
 		there = !entries;
+	if (rc == 0 && there && entries && has_junk(entries))
+		there = false;
 	if (rc == 0 && there && entries)
 		rc = apply(feed, entries, err);
 	freeReplyObject(reply);

@@ -62,14 +62,12 @@ struct qd_feed_change {
 	const char *source, *root; /* root "": the source itself */
 	struct qd_record rec;
 	bool has_record;
+	bool is_junk; /* a record that makes no sense, or of another version */
 };
 
 struct redisReply;
 
-/*
- * Read an entry of the stream. false: not one of ours. A record that makes no
- * sense, or is of another version, counts as removed: unknown is not full.
- */
+/* Read an entry of the stream. false: not one of ours. */
 bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
 			struct qd_feed_change *change);
 

@@ -252,7 +252,8 @@ static int add_changes(struct qd_feed *feed, const redisReply *entries,
 		int place;
 
 		if (!qd_feed_read_entry(entries->element[i], feed->position,
-					&change))
+					&change) ||
+		    change.is_junk)
 			continue;
 		place = change.root[0]
 				? qd_feed_source(feed, change.source, err)

@@ -38,8 +38,9 @@ def need(*programs):
             raise Missing(program)
 
 
-def wait_for(what, condition, patience=PATIENCE):
+def wait_for(what, condition, patience=None):
     """Wait until condition() is true; its value. Fails after patience."""
+    patience = patience or PATIENCE
     deadline = time.monotonic() + patience
     while True:
         value = condition()
@@ -238,26 +239,29 @@ class Cyrus(Server):
             f' listen="{self.lmtp}" prefork=0\n'
             "}\n")
 
-    def start(self):
-        self._write_conf()
+    def add_login(self, user):
+        """Let user log in over IMAP, with the password "secret"."""
         sasldb = self.settings["sasl_sasldb_path"]
         run("saslpasswd2", "-p", "-c", "-f", sasldb, "-u", "cyrus.test",
-            "cyradmin", input="secret\n")
+            user, input="secret\n")
         shutil.chown(sasldb, "cyrus")
+
+    def start(self):
+        self._write_conf()
+        self.add_login("cyradmin")
         self.spawn(CYRUS_BIN / "master", "-C", self.conf, "-M",
                    self.dir / "cyrus.conf", "-p", self.dir / "master.pid")
         self.wait_until("imapd listens", lambda: is_listening(self.imap_port))
         self.wait_until("lmtpd listens", lambda: is_listening(self.lmtp))
 
-    def stop(self, number=signal.SIGTERM):
-        # the services of master are in its session and end with it
-        return super().stop(number)
-
     @contextlib.contextmanager
-    def admin(self):
+    def login(self, user):
         with imaplib.IMAP4("127.0.0.1", self.imap_port) as imap:
-            imap.login("cyradmin", "secret")
+            imap.login(user, "secret")
             yield imap
+
+    def admin(self):
+        return self.login("cyradmin")
 
     def create(self, mailbox, **quota):
         """Make a mailbox, with limits such as STORAGE=100."""
@@ -272,22 +276,15 @@ class Cyrus(Server):
         with self.admin() as imap:
             assert imap.setquota(f'"{root}"', f"({limits})")[0] == "OK"
 
-    def empty(self, mailbox):
-        """Delete all messages, over IMAP."""
-        with self.admin() as imap:
-            imap.setacl(mailbox, "cyradmin", "lrswipkxtecda")
-            assert imap.select(f'"{mailbox}"')[0] == "OK"
+    def empty_inbox(self, user):
+        """Delete all messages, as the user would, over IMAP."""
+        with self.login(user) as imap:
+            assert imap.select("INBOX")[0] == "OK"
             imap.store("1:*", "+FLAGS", r"\Deleted")
             imap.expunge()
 
-    def messages(self, mailbox):
-        with self.admin() as imap:
-            imap.setacl(mailbox, "cyradmin", "lrswipkxtecda")
-            kind, data = imap.status(f'"{mailbox}"', "(MESSAGES)")
-            assert kind == "OK", data
-            return int(re.search(rb"MESSAGES (\d+)", data[0]).group(1))
-
     def subjects(self, mailbox):
+        """The subjects of all messages in a mailbox."""
         with self.admin() as imap:
             imap.setacl(mailbox, "cyradmin", "lrswipkxtecda")
             assert imap.select(f'"{mailbox}"', readonly=True)[0] == "OK"
@@ -416,11 +413,14 @@ class Postfix:
                             **kwargs)
 
     def talk(self, text):
-        """Send text in one segment; the replies up to the end."""
+        """Say EHLO, then send text in one segment; the replies to text,
+        which is to end with QUIT."""
         with socket.create_connection(("127.0.0.1", self.port), 60) as s:
             reader = s.makefile("rb")
-            banner = reader.readline()
-            assert banner.startswith(b"220"), banner
+            assert reader.readline().startswith(b"220")
+            s.sendall(b"EHLO client.test\r\n")
+            while reader.readline()[3:4] == b"-":
+                pass
             s.sendall(text.encode())
             return reader.read().decode().split("\r\n")[:-1]
 
@@ -447,7 +447,8 @@ class Milter(Server):
         }
         self.options = ["-u", "postfix"]
         # the scanner runs as cyrus, the filter as another user
-        self.settings["table"].parent.chmod(0o755)
+        self.dir.chmod(0o755)
+        self.write_conf()
 
     def write_conf(self, **changes):
         self.settings.update(changes)

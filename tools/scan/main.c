@@ -275,6 +275,8 @@ static int publish(struct run *run, struct qd_error *err)
 	};
 	struct qd_source *src = &run->source;
 
+	/* a reader that forgot us must not take our records for stale */
+	src->heartbeat = (int64_t)time(NULL);
 	if (run->dry_run)
 		return qd_publish_reconcile(&what, NULL, NULL, print_difference,
 					    NULL, &run->done, err);

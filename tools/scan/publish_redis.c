@@ -229,10 +229,8 @@ static int add_portion(const redisReply *pairs, struct qd_rootset *records,
 		/* a foreign or future record: overwritten or removed */
 		if (qd_record_parse(text->str, text->len, &rec) < 0)
 			qd_record_init(&rec);
-		if (root->len > QD_ROOT_MAX ||
-		    qd_rootset_add(records, root->str, 0, &rec) == 0)
-			continue;
-		return qd_error_set(err, EX_OSERR, "no memory");
+		if (qd_rootset_add(records, root->str, 0, &rec) < 0)
+			return qd_error_set(err, EX_OSERR, "no memory");
 	}
 	return 0;
 }
