@@ -228,8 +228,8 @@ static void log_deferral(SMFICTX *ctx, const char *what, const char *line)
 	char quoted[64];
 
 	qd_log(LOG_INFO, "%s: %s: %s",
-	       *queue_id ? qd_log_quote(quoted, sizeof(quoted), queue_id)
-			 : "NOQUEUE",
+	       *queue_id ? qd_log_quote(quoted, sizeof(quoted), queue_id) :
+			   "NOQUEUE",
 	       what, line);
 }
 
@@ -238,10 +238,10 @@ static void make_line(SMFICTX *ctx, const struct session *s,
 		      const struct qd_answer *answer, char line[QD_LOG_LINE])
 {
 	struct qd_client client = {
-		.name = s->client_name ? s->client_name
-				       : macro(ctx, "{client_name}"),
-		.address = s->client_address ? s->client_address
-					     : macro(ctx, "{client_addr}"),
+		.name = s->client_name ? s->client_name :
+					 macro(ctx, "{client_name}"),
+		.address = s->client_address ? s->client_address :
+					       macro(ctx, "{client_addr}"),
 		.helo = s->helo,
 	};
 

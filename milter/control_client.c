@@ -61,8 +61,8 @@ static int copy_answer(FILE *in, FILE *out, struct qd_error *err)
 	if (strcmp(text, "ok\n") != 0) {
 		text[strcspn(text, "\n")] = '\0';
 		return qd_error_set(err, EX_TEMPFAIL, "%s",
-				    strncmp(text, "error: ", 7) ? text
-								: text + 7);
+				    strncmp(text, "error: ", 7) ? text :
+								  text + 7);
 	}
 	while ((n = fread(text, 1, sizeof(text), in)) > 0)
 		if (fwrite(text, 1, n, out) != n)

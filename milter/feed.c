@@ -255,8 +255,8 @@ static int ask_run_id(struct qd_feed *feed, char out[QD_RUN_ID],
 	if (qd_redis_send(feed->redis, err, "INFO", "server", NULL) < 0 ||
 	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 		return -1;
-	at = reply->type == REDIS_REPLY_STRING ? strstr(reply->str, name)
-					       : NULL;
+	at = reply->type == REDIS_REPLY_STRING ? strstr(reply->str, name) :
+						 NULL;
 	/* a proxy may not say: then every connection is another server */
 	out[0] = '\0';
 	if (at)

@@ -93,8 +93,8 @@ static void complain(const struct qd_feed_source *source,
 		qd_log(LOG_WARNING, "source %s: %s; its records are ignored",
 		       name,
 		       readable ? "it names mailboxes otherwise than the "
-				  "others"
-				: "what it says of itself cannot be used "
+				  "others" :
+				  "what it says of itself cannot be used "
 				  "(another version?)");
 	else if (source->usable && !source->complete &&
 		 (before->complete || !before->asked))
@@ -144,9 +144,9 @@ int qd_feed_fetch_source(struct qd_feed *feed, const char *name,
 	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
 		readable = read_fields(reply->element[0],
 				       &feed->sources[place].src);
-		records = reply->element[1]->type == REDIS_REPLY_INTEGER
-				  ? reply->element[1]->integer
-				  : -1;
+		records = reply->element[1]->type == REDIS_REPLY_INTEGER ?
+				  reply->element[1]->integer :
+				  -1;
 	}
 	freeReplyObject(reply);
 	judge_source(feed, place, readable, records);
@@ -255,10 +255,9 @@ static int add_changes(struct qd_feed *feed, const redisReply *entries,
 					&change) ||
 		    change.is_junk)
 			continue;
-		place = change.root[0]
-				? qd_feed_source(feed, change.source, err)
-				: qd_feed_fetch_source(feed, change.source,
-						       err);
+		place = change.root[0] ?
+				qd_feed_source(feed, change.source, err) :
+				qd_feed_fetch_source(feed, change.source, err);
 		if (place < 0)
 			return -1;
 		if (change.root[0] &&

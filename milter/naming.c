@@ -77,9 +77,9 @@ const char *qd_naming_virtdomains(enum qd_virtdomains virtdomains)
 static void downcase(char *out, const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
-		out[i] = text[i] >= 'A' && text[i] <= 'Z'
-				 ? (char)(text[i] + 'a' - 'A')
-				 : text[i];
+		out[i] = text[i] >= 'A' && text[i] <= 'Z' ?
+				 (char)(text[i] + 'a' - 'A') :
+				 text[i];
 	out[length] = '\0';
 }
 

@@ -67,8 +67,8 @@ static void print_status(struct qd_daemon *daemon, FILE *out)
 	fprintf(out, "unknown %llu\n", atomic_load(&m->rcpt[QD_CLASS_UNKNOWN]));
 	fprintf(out, "feed %s\n", feed_state(daemon, settings));
 	fprintf(out, "settings %s\n",
-		atomic_load(&m->last_reload_good) ? "current"
-						  : "old, a reload failed");
+		atomic_load(&m->last_reload_good) ? "current" :
+						    "old, a reload failed");
 	fprintf(out, "max_age %" PRId64 "\n", s.max_age);
 	print_table(daemon, &s);
 	qd_settings_unref(&settings);

@@ -36,7 +36,10 @@ MILTER_TESTS = \
 	tests/milter/test_daemon \
 	tests/milter/test_verdicts
 
-E2E_TESTS = tests/e2e/deliver.py
+E2E_TESTS = \
+	tests/e2e/deliver.py \
+	tests/e2e/feed.py \
+	tests/e2e/scan.py
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS) $(MILTER_TESTS)

@@ -13,36 +13,10 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent /
                        "support"))
 import parts  # noqa: E402
-from parts import wait_for  # noqa: E402
+from parts import Tree, wait_for  # noqa: E402
 
 ROOTS = "{quotadefer}:root:"
 LOG = "{quotadefer}:log"
-
-
-class Tree:
-    """A quota tree as Cyrus keeps it, and its imapd.conf."""
-
-    def __init__(self, place, name, **settings):
-        self.dir = place.dir / name
-        self.conf = self.dir / "imapd.conf"
-        settings = {"configdirectory": self.dir, "virtdomains": "userid",
-                    "defaultdomain": "example.org", **settings}
-        self.dir.mkdir()
-        self.conf.write_text("".join(f"{k}: {v}\n" for k, v in
-                                     settings.items()))
-        for user in ("full", "fuller", "good"):
-            self.set(user, 102401 if user.startswith("full") else 0)
-
-    def path(self, user):
-        return self.dir / "quota" / user[0] / f"user.{user}"
-
-    def set(self, user, used, limit=100):
-        path = self.path(user)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".NEW")
-        new.write_text(f"%(S ({used} {limit}) M (0) AS (0) NF (1) "
-                       "MODSEQ 2)\n")
-        new.rename(path)
 
 
 class Feed(unittest.TestCase):

@@ -145,8 +145,8 @@ static void read_file(const char *name, char *out, size_t size)
 
 int run_program(const char *const *argv, char *out, size_t size)
 {
-	const char *words[32] = { argv[0][0] == '/' ? argv[0]
-						    : program(argv[0]) };
+	const char *words[32] = { argv[0][0] == '/' ? argv[0] :
+						      program(argv[0]) };
 	int status;
 
 	for (int i = 1; argv[i - 1] && i < 31; i++)
@@ -290,8 +290,8 @@ void expect_rcpt(struct mc *mc, const char *rcpt, const char *want)
 {
 	struct mc_reply reply = mc_event(mc, MC_RCPT, rcpt, NULL);
 
-	if (*want ? reply.type != MC_REPLY || strcmp(reply.text, want) != 0
-		  : reply.type != MC_CONTINUE)
+	if (*want ? reply.type != MC_REPLY || strcmp(reply.text, want) != 0 :
+		    reply.type != MC_CONTINUE)
 		fail_msg("%s: got '%c' \"%s\", want \"%s\"", rcpt, reply.type,
 			 reply.type == MC_REPLY ? reply.text : "",
 			 *want ? want : "continue");

@@ -89,8 +89,8 @@ int mc_send(struct mc *mc, int command, const void *data, size_t length)
 
 	memcpy(head, &size, 4);
 	head[4] = (char)command;
-	return sendmsg(mc->fd, &message, MSG_NOSIGNAL) == (ssize_t)whole ? 0
-									 : -1;
+	return sendmsg(mc->fd, &message, MSG_NOSIGNAL) == (ssize_t)whole ? 0 :
+									   -1;
 }
 
 static int read_all(struct mc *mc, void *data, size_t length)
@@ -98,8 +98,8 @@ static int read_all(struct mc *mc, void *data, size_t length)
 	/* asked for nothing, recv would wait for the next packet */
 	if (length == 0)
 		return 0;
-	return recv(mc->fd, data, length, MSG_WAITALL) == (ssize_t)length ? 0
-									  : -1;
+	return recv(mc->fd, data, length, MSG_WAITALL) == (ssize_t)length ? 0 :
+									    -1;
 }
 
 /* Postfix: "%%" is "%", a lone one is dropped. */
@@ -218,8 +218,8 @@ static int send_macros(struct mc *mc, const struct stage *stage)
 	if (stage->symbols < 0)
 		return 0;
 	snprintf(names, sizeof(names), "%s",
-		 mc->asked[stage->symbols] ? mc->symbols[stage->symbols]
-					   : default_symbols[stage->symbols]);
+		 mc->asked[stage->symbols] ? mc->symbols[stage->symbols] :
+					     default_symbols[stage->symbols]);
 	data[used++] = (char)stage->event;
 	for (name = strtok_r(names, " ", &rest); name;
 	     name = strtok_r(NULL, " ", &rest)) {

@@ -425,6 +425,36 @@ class Postfix:
             return reader.read().decode().split("\r\n")[:-1]
 
 
+class Tree:
+    """A quota tree as Cyrus keeps it, and its imapd.conf."""
+
+    def __init__(self, place, name, **settings):
+        self.dir = place.dir / name
+        self.conf = self.dir / "imapd.conf"
+        settings = {"configdirectory": self.dir, "virtdomains": "userid",
+                    "defaultdomain": "example.org", **settings}
+        self.dir.mkdir()
+        self.conf.write_text("".join(f"{k}: {v}\n" for k, v in
+                                     settings.items()))
+        for user in ("full", "fuller", "good"):
+            self.set(user, 102401 if user.startswith("full") else 0)
+
+    def path(self, user):
+        return self.dir / "quota" / user[0] / f"user.{user}"
+
+    def set(self, user, used, limit=100):
+        self.write(user, f"%(S ({used} {limit}) M (0) AS (0) NF (1) "
+                   "MODSEQ 2)\n")
+
+    def write(self, user, text):
+        """As Cyrus does it: a new file, renamed."""
+        path = self.path(user)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(path.name + ".NEW")
+        new.write_text(text)
+        new.rename(path)
+
+
 class Milter(Server):
     """quotadefer-milter in the foreground."""
 

@@ -25,9 +25,9 @@ static int note_change(void *self, const char *root,
 		return qd_error_set(err, EX_UNAVAILABLE, "no");
 	snprintf(book->text + used, sizeof(book->text) - used,
 		 "%s%s:%lld/%lld%s ",
-		 !before ? "+"
-		 : after ? "="
-			 : "-",
+		 !before ? "+" :
+		 after	 ? "=" :
+			   "-",
 		 root, after ? (long long)after->usage[QD_STORAGE].used : 0,
 		 after ? (long long)after->since : 0,
 		 after && after->kept ? "k" : "");

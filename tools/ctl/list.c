@@ -36,8 +36,8 @@ static json_t *json_record(const char *root, const char *source,
 	}
 	json_object_set_new(object, "usage", usage);
 	json_object_set_new(object, "since",
-			    rec->since ? json_integer(rec->since)
-				       : json_null());
+			    rec->since ? json_integer(rec->since) :
+					 json_null());
 	json_object_set_new(object, "read", json_integer(rec->read));
 	json_object_set_new(object, "kept", json_boolean(rec->kept));
 	return object;

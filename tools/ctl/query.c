@@ -121,9 +121,9 @@ static void explain_verdict(struct explanation *e, struct ctl *ctl,
 		add_step(e, "error", "%s", answer->err.text);
 	if (e->status == STATUS_UNKNOWN)
 		add_step(e, "verdict", "unknown, so pass: %s",
-			 answer->why == QD_WHY_NOT_FULL
-				 ? "every source is older than max_age"
-				 : qd_why_text(answer->why));
+			 answer->why == QD_WHY_NOT_FULL ?
+				 "every source is older than max_age" :
+				 qd_why_text(answer->why));
 	else
 		add_step(e, "verdict", "%s: %s", verdicts[answer->verdict],
 			 qd_why_text(answer->why));

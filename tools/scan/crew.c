@@ -168,9 +168,9 @@ static void grow(struct qd_crew *crew, struct growth *g)
 	g->cpu = cpu;
 	if (!idle_cores || crew->threads >= GROWN_MOST)
 		return;
-	start(crew, crew->threads < GROWN_MOST / 2
-			    ? crew->threads
-			    : GROWN_MOST - crew->threads);
+	start(crew, crew->threads < GROWN_MOST / 2 ?
+			    crew->threads :
+			    GROWN_MOST - crew->threads);
 }
 
 /* True when the crew is done; waits ms for it. */
@@ -231,8 +231,8 @@ int qd_crew_run(struct qd_crew *crew)
 	if (crew->job.threads)
 		start(crew, crew->job.threads);
 	else
-		start(crew, cores > 0 && cores < GROWN_MOST ? (int)cores
-							    : GROWN_MOST);
+		start(crew, cores > 0 && cores < GROWN_MOST ? (int)cores :
+							      GROWN_MOST);
 	if (!crew->threads)
 		return -1;
 	rc = supervise(crew, crew->job.threads == 0);

@@ -95,8 +95,8 @@ static enum qd_rule rule_of(const struct run *run)
 	case QD_USE_STRICT:
 		return QD_RULE_STRICT;
 	default:
-		return run->conf.lmtp_strict_quota ? QD_RULE_STRICT
-						   : QD_RULE_LMTPD;
+		return run->conf.lmtp_strict_quota ? QD_RULE_STRICT :
+						     QD_RULE_LMTPD;
 	}
 }
 
@@ -113,7 +113,7 @@ static int read_conf(struct run *run, struct qd_error *err)
 static int become_owner(const struct run *run, struct qd_error *err)
 {
 	const struct qd_settings *settings = run->settings;
-	char quota[1100], base[1024];
+	char base[1024];
 	struct qd_identity owner;
 	struct stat table;
 	gid_t group = (gid_t)-1;
@@ -122,8 +122,7 @@ static int become_owner(const struct run *run, struct qd_error *err)
 		return 0;
 	if (qd_imapdconf_quota_base(&run->conf, base, sizeof(base)) < 0)
 		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
-	snprintf(quota, sizeof(quota), "%s/quota", base);
-	if (qd_privs_owner(quota, &owner, err) < 0) {
+	if (qd_privs_owner(base, &owner, err) < 0) {
 		err->status = EX_TEMPFAIL;
 		return -1;
 	}
@@ -158,9 +157,9 @@ static int scan(struct run *run, struct qd_error *err)
 	const struct qd_settings *settings = run->settings;
 	const struct qd_scan_options options = {
 		.rule = run->source.rule,
-		.size = run->source.rule == QD_RULE_STRICT
-				? settings->largest_message
-				: 0,
+		.size = run->source.rule == QD_RULE_STRICT ?
+				settings->largest_message :
+				0,
 		.threads = (int)settings->scan_threads,
 		.now = (int64_t)time(NULL),
 		.tick = on_tick,
@@ -181,9 +180,9 @@ static void describe_source(struct run *run)
 	gethostname(src->host, sizeof(src->host) - 1);
 	src->naming = run->conf.naming;
 	src->rule = rule_of(run);
-	src->largest_message = src->rule == QD_RULE_STRICT
-				       ? run->settings->largest_message
-				       : 0;
+	src->largest_message = src->rule == QD_RULE_STRICT ?
+				       run->settings->largest_message :
+				       0;
 	if (run->known) {
 		src->scanned = run->before.scanned;
 		src->heartbeat = run->before.heartbeat;
@@ -255,9 +254,9 @@ static void print_difference(void *arg, const char *root,
 
 	(void)arg;
 	printf("%s %s",
-	       !before ? "add"
-	       : after ? "change"
-		       : "remove",
+	       !before ? "add" :
+	       after   ? "change" :
+			 "remove",
 	       qd_log_quote(quoted, sizeof(quoted), root));
 	if (after)
 		print_record(after);

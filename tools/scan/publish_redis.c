@@ -82,9 +82,9 @@ static int ask_text(struct remote *r, char *out, size_t size,
 		return -1;
 	snprintf(out, size, "%s",
 		 reply->type == REDIS_REPLY_STRING ||
-				 reply->type == REDIS_REPLY_STATUS
-			 ? reply->str
-			 : "");
+				 reply->type == REDIS_REPLY_STATUS ?
+			 reply->str :
+			 "");
 	freeReplyObject(reply);
 	return 0;
 }

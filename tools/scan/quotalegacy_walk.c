@@ -221,8 +221,8 @@ static bool is_letter(const struct qd_imapdconf *conf, const char *name)
 {
 	if (name[0] == '\0' || name[1] != '\0')
 		return false;
-	return conf->fulldirhash ? name[0] >= 'A' && name[0] < 'A' + 23
-				 : name[0] >= 'a' && name[0] <= 'z';
+	return conf->fulldirhash ? name[0] >= 'A' && name[0] < 'A' + 23 :
+				   name[0] >= 'a' && name[0] <= 'z';
 }
 
 static void letters_listed(struct qd_legacy_reader *reader,
@@ -357,9 +357,13 @@ static int add_letters(struct qd_crew *crew, const struct qd_imapdconf *conf,
 	return rc;
 }
 
-/* base/quota or base/domain, which may be links of the administrator's. */
+/*
+ * base/quota or base/domain, which may be links of the administrator's. Each
+ * is made with its first root; *found stays as it is if this one was not.
+ */
 static int add_tree(struct qd_crew *crew, const struct qd_imapdconf *conf,
-		    const char *name, enum kind kind, struct qd_error *err)
+		    const char *name, enum kind kind, bool *found,
+		    struct qd_error *err)
 {
 	char base[1024], path[1100];
 	struct qd_quotadir *dir;
@@ -369,11 +373,13 @@ static int add_tree(struct qd_crew *crew, const struct qd_imapdconf *conf,
 		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
 	snprintf(path, sizeof(path), "%s/%s", base, name);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* domain is made with the first mailbox of a virtual domain */
-	if (fd < 0 && errno == ENOENT && kind == LIST_DOMAINS)
-		return 0;
-	if (fd < 0)
-		return qd_error_set(err, EX_TEMPFAIL, "%s: %m", path);
+	if (fd < 0) {
+		int missing = errno == ENOENT;
+
+		qd_error_set(err, EX_TEMPFAIL, "%s: %m", path);
+		return missing ? 0 : -1;
+	}
+	*found = true;
 	dir = new_dir(fd, name, "", '\0');
 	rc = dir ? add_letters(crew, conf, kind, dir) : -1;
 	release_dir(dir);
@@ -383,11 +389,15 @@ static int add_tree(struct qd_crew *crew, const struct qd_imapdconf *conf,
 static int add_trees(struct qd_crew *crew, const struct qd_imapdconf *conf,
 		     struct qd_error *err)
 {
-	if (add_tree(crew, conf, "quota", LIST_FILES, err) < 0)
+	bool virtdomains = conf->naming.virtdomains != QD_VIRTDOMAINS_OFF;
+	bool found = false;
+
+	if (virtdomains &&
+	    add_tree(crew, conf, "domain", LIST_DOMAINS, &found, err) < 0)
 		return -1;
-	if (conf->naming.virtdomains == QD_VIRTDOMAINS_OFF)
-		return 0;
-	return add_tree(crew, conf, "domain", LIST_DOMAINS, err);
+	if (add_tree(crew, conf, "quota", LIST_FILES, &found, err) < 0)
+		return -1;
+	return found ? 0 : -1;
 }
 
 int qd_quotalegacy_scan(const struct qd_imapdconf *conf,

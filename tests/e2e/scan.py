@@ -1,0 +1,468 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The scanner on a real Cyrus's own data, and on trees that went wrong."""
+
+import fcntl
+import json
+import os
+import pathlib
+import pty
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent /
+                       "support"))
+import parts  # noqa: E402
+from parts import Tree  # noqa: E402
+
+
+class Scanned(unittest.TestCase):
+    """A table to scan into; the filter itself is not started."""
+
+    def setUp(self):
+        self.place = self.enterContext(parts.Place())
+        self.milter = parts.Milter(self.place)
+
+    def scan(self, conf, *args, check=True):
+        return self.milter.scan(conf, *args, check=check)
+
+    def table(self):
+        return {r["root"]: r["usage"] for r in
+                json.loads(self.milter.ctl("-j", "list").stdout)}
+
+    def over(self):
+        return {r["root"] for r in
+                json.loads(self.milter.ctl("-j", "list").stdout)
+                if r["since"]}
+
+
+def snapshot(directory):
+    """Everything about the files below: a change of any kind shows."""
+    return {str(p): (p.lstat().st_ino, p.lstat().st_mtime_ns,
+                     p.lstat().st_ctime_ns, p.lstat().st_size)
+            for p in directory.rglob("*")}
+
+
+class RealCyrus(Scanned):
+    def start(self, **settings):
+        self.cyrus = self.place.start(parts.Cyrus(self.place, **settings))
+
+    def fill_all(self):
+        for name, limits in (
+                ("user/storage@example.org", {"STORAGE": 10}),
+                ("user/message@example.org", {"MESSAGE": 2}),
+                ("user/both@example.org", {"STORAGE": 10, "MESSAGE": 1}),
+                ("user/first.last@example.org", {"STORAGE": 10}),
+                ("user/1234@example.org", {"STORAGE": 10}),
+                ("user/fine@example.org", {"STORAGE": 1000}),
+                ("user/unlimited@example.org", {}),
+                ("user/virt@virt.example", {"STORAGE": 10})):
+            self.cyrus.create(name, **limits)
+            user = name.removeprefix("user/")
+            for _ in range(4):
+                self.cyrus.deliver(user, 6000)
+        self.cyrus.create("user/folders@example.org")
+        for n in range(3):
+            self.cyrus.create(f"user/folders/{n}@example.org")
+        self.cyrus.set_quota("user/folders@example.org", X_NUM_FOLDERS=2)
+        self.cyrus.create("shared")
+        self.cyrus.create("shared/list", STORAGE=1000)
+        self.cyrus.set_quota("shared", X_NUM_FOLDERS=0)
+
+    expected = {
+        "user.storage", "user.message", "user.both", "user.first^last",
+        "user.1234", "user.folders",
+        "virt.example!user.virt", "shared",
+    }
+
+    def test_finds_what_is_over(self):
+        self.start()
+        self.fill_all()
+        before = snapshot(self.cyrus.dir / "conf/quota")
+        out = self.scan(self.cyrus.conf).stdout
+        self.assertEqual(self.over(), self.expected)
+        # a shield: below a full root, and not full
+        self.assertEqual(set(self.table()) - self.over(), {"shared.list"})
+        self.assertRegex(out, r"source=test roots=\d+ over=8 malformed=0 "
+                         r"unreadable=0 added=9 changed=0 removed=0 "
+                         r"seconds=\d")
+        self.assertEqual(snapshot(self.cyrus.dir / "conf/quota"), before)
+        self.compare_with_cyrus()
+
+    def compare_with_cyrus(self):
+        """Usage and limit as GETQUOTA has them (in KiB, rounded down)."""
+        with self.cyrus.admin() as imap:
+            for root, name in (("user.storage", "user/storage"),
+                               ("user.both", "user/both"),
+                               ("user.folders", "user/folders"),
+                               ("virt.example!user.virt",
+                                "user/virt@virt.example")):
+                reply = imap.getquota(name)[1][0].decode()
+                for key, unit, resource in (
+                        ("STORAGE", 1024, "storage"),
+                        ("MESSAGE", 1, "message"),
+                        ("X-NUM-FOLDERS", 1, "mailbox")):
+                    match = re.search(rf"\b{key} (\d+) (\d+)", reply)
+                    ours = self.table()[root].get(resource)
+                    self.assertEqual(match is None, ours is None,
+                                     (root, reply))
+                    if match:
+                        self.assertEqual(
+                            (ours["used"] // unit, ours["limit"] // unit),
+                            (int(match[1]), int(match[2])))
+
+    def test_fulldirhash(self):
+        self.start(fulldirhash="yes")
+        self.fill_all()
+        self.scan(self.cyrus.conf)
+        self.assertEqual(self.over(), self.expected)
+
+    def test_virtdomains_off(self):
+        self.start(virtdomains="off", defaultdomain=None)
+        self.cyrus.create("user/joe", STORAGE=10)
+        self.cyrus.fill("joe@any.example", 6000)
+        self.scan(self.cyrus.conf)
+        self.assertEqual(self.over(), {"user.joe"})
+        done = self.milter.ctl("query", "joe@example.org", check=False)
+        self.assertEqual(done.returncode, 1)
+
+    def test_quota_db_path_and_include(self):
+        elsewhere = self.place.dir / "elsewhere"
+        elsewhere.mkdir()
+        shutil.chown(elsewhere, "cyrus")
+        more = self.place.dir / "more.conf"
+        more.write_text(f"quota_db_path: {elsewhere}/quotas.db\n"
+                        "unixhierarchysep: yes\n")
+        self.start(**{"@include": more, "unixhierarchysep": None})
+        self.cyrus.create("user/joe@example.org", STORAGE=10)
+        self.cyrus.fill("joe@example.org", 6000)
+        self.assertTrue((elsewhere / "quota/j/user.joe").exists())
+        self.scan(self.cyrus.conf)
+        self.assertEqual(self.over(), {"user.joe"})
+
+    def test_only_virtual_domains(self):
+        """No user of the default domain: then Cyrus has no quota/."""
+        self.start()
+        self.cyrus.create("user/joe@virt.example")
+        self.cyrus.create("user/own@virt.example", STORAGE=1)
+        root = self.cyrus.dir / "conf/domain/v/virt.example/quota/root"
+        root.write_text("%(S (5121 5) M (0) AS (0) NF (2) MODSEQ 1)\n")
+        shutil.chown(root, "cyrus")
+        self.cyrus.fill("own@virt.example", 6000)
+        self.assertFalse((self.cyrus.dir / "conf/quota").exists())
+        self.scan(self.cyrus.conf)
+        self.assertEqual(self.over(), {"virt.example!",
+                                       "virt.example!user.own"})
+        # the domain's root is known, but no user is deferred for it
+        for user, status in (("joe", 0), ("own", 1)):
+            done = self.milter.ctl("-o", "domains=virt.example", "query",
+                                   f"{user}@virt.example", check=False)
+            self.assertEqual(done.returncode, status)
+
+    def test_no_lock_and_no_writing(self):
+        self.start()
+        self.cyrus.create("user/joe@example.org", STORAGE=10)
+        self.cyrus.fill("joe@example.org", 6000)
+        self.cyrus.create("user/jim@virt.example", STORAGE=10)
+        trace = self.place.dir / "trace"
+        parts.run("strace", "-f", "-yy", "-o", trace, "-e",
+                  "trace=%file,%desc,flock", parts.SCAN, "-c",
+                  self.milter.conf, "-o", f"imapd_conf={self.cyrus.conf}")
+        config = str(self.cyrus.dir / "conf")
+        lines = [line for line in trace.read_text().splitlines()
+                 if config in line]
+        opened = [line for line in lines if " open" in line]
+        self.assertTrue(any('"user.joe"' in line for line in opened))
+        for line in lines:
+            self.assertNotRegex(line, r"F_SETLK|F_OFD|flock\(")
+            self.assertNotRegex(line, r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC")
+            self.assertNotRegex(line, r" (unlink|rename|mkdir|chmod|chown|"
+                                r"write|truncate|link|symlink|utime)\w*\(")
+
+    def test_becomes_cyrus(self):
+        self.start()
+        self.cyrus.create("user/joe@example.org", STORAGE=10)
+        self.cyrus.fill("joe@example.org", 6000)
+        trace = self.place.dir / "trace"
+        parts.run("strace", "-f", "-o", trace, "-e",
+                  "trace=setresuid,setresgid,openat", parts.SCAN, "-c",
+                  self.milter.conf, "-o", f"imapd_conf={self.cyrus.conf}")
+        text = trace.read_text()
+        uid = pwd.getpwnam("cyrus").pw_uid
+        drop = re.search(rf"setresuid\({uid}, {uid}, {uid}\) += 0", text)
+        self.assertLess(drop.start(), text.index('"user.joe"'))
+
+    def test_from_the_crontab_of_cyrus(self):
+        self.start()
+        self.cyrus.create("user/joe@example.org", STORAGE=10)
+        self.cyrus.fill("joe@example.org", 6000)
+        command = ["setpriv", "--reuid=cyrus", "--regid=mail",
+                   "--clear-groups", parts.SCAN, "-c", self.milter.conf,
+                   "-o", f"imapd_conf={self.cyrus.conf}"]
+        refused = parts.run(*command, check=False)
+        self.assertEqual(refused.returncode, 69)
+        self.milter.settings["table"].mkdir()
+        self.milter.settings["table"].chmod(0o2770)
+        shutil.chown(self.milter.settings["table"], "postfix", "postfix")
+        refused = parts.run(*command, check=False)
+        self.assertEqual(refused.returncode, 77)
+        self.assertIn("Permission denied", refused.stderr)
+        command[3] = "--groups=postfix"
+        parts.run(*command)
+        self.assertEqual(self.over(), {"user.joe"})
+
+
+class Trees(Scanned):
+    def setUp(self):
+        super().setUp()
+        self.tree = Tree(self.place, "tree")
+
+    def go(self, *args, check=True):
+        return self.scan(self.tree.conf, *args, check=check)
+
+    def refused(self, *args, status=75):
+        before = self.table()
+        done = self.go(*args, check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(self.table(), before)
+        return done.stderr
+
+    def test_summary_and_quiet(self):
+        done = self.go()
+        self.assertRegex(done.stdout, r"^quotadefer-scan: source=test roots=3 "
+                         r"over=2 malformed=0 unreadable=0 added=2 changed=0 "
+                         r"removed=0 seconds=\d+\.\d+\n$")
+        self.assertEqual(done.stderr, "")
+        self.tree.write("bad", "garbage\n")
+        done = self.go("-q")
+        self.assertEqual(done.stdout + done.stderr, "")
+
+    def test_progress_on_a_terminal(self):
+        for n in range(5000):
+            self.tree.set(f"m{n}", 5)
+        primary, replica = pty.openpty()
+        # being traced it is slow enough to be watched
+        process = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", parts.SCAN, "-c", self.milter.conf, "-o",
+             f"imapd_conf={self.tree.conf}", "-o", "scan_threads=1"],
+            stdin=subprocess.DEVNULL, stdout=replica, stderr=replica)
+        os.close(replica)
+        text = ""
+        try:
+            while part := os.read(primary, 1000).decode():
+                text += part
+        except OSError:
+            pass
+        os.close(primary)
+        self.assertEqual(process.wait(), 0)
+        self.assertRegex(text, r"\r\d+ roots, \d+ over, \d+ roots/s")
+        self.assertIn("roots=5003 over=2", text)
+
+    def test_dry_run(self):
+        done = self.go("--dry-run")
+        self.assertFalse(self.milter.settings["table"].exists())
+        self.assertIn("add user.full S=102401/100 since=", done.stdout)
+        self.assertIn("added=2 ", done.stdout)
+        self.go()
+        before = self.table()
+        self.tree.set("full", 102500)
+        self.tree.set("fuller", 0)
+        self.tree.set("good", 999999)
+        out = self.go("--dry-run").stdout
+        self.assertIn("add user.good ", out)
+        self.assertIn("change user.full S=102500/100 ", out)
+        self.assertIn("remove user.fuller\n", out)
+        self.assertIn("(dry run)", out)
+        self.assertEqual(self.table(), before)
+
+    def test_since_is_kept(self):
+        self.go()
+        first = json.loads(self.milter.ctl("-j", "list").stdout)
+        self.tree.set("full", 102500)
+        out = self.go().stdout
+        self.assertIn("added=0 changed=1 removed=0", out)
+        second = json.loads(self.milter.ctl("-j", "list").stdout)
+        self.assertEqual([r["since"] for r in first],
+                         [r["since"] for r in second])
+
+    def test_complaints(self):
+        for n in range(30):
+            self.tree.write(f"bad{n}", "garbage\n")
+        done = self.go()
+        self.assertIn("malformed=30", done.stdout)
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 21)
+        for line in lines[:20]:
+            self.assertRegex(line, r"quota/b/user\.bad\d+: not a number")
+        self.assertEqual(lines[20], "quotadefer-scan: and 10 more")
+
+    def test_malformed_is_not_full(self):
+        self.go()
+        self.tree.write("full", "%(S (999999999\n")
+        self.assertIn("malformed=1", self.go().stdout)
+        self.assertEqual(self.over(), {"user.fuller"})
+
+    def test_hostile_names(self):
+        for name in ("a\nb", "a\x1b[31m", "a%s%n", "a'; reboot", "a\udcff"):
+            self.tree.write(name, "garbage\n")
+        done = self.go()
+        self.assertIn("malformed=5", done.stdout)
+        self.assertEqual(len(done.stderr.splitlines()), 5)
+        self.assertNotIn("\x1b", done.stderr)
+
+    def test_guard_empty(self):
+        self.go()
+        shutil.rmtree(self.tree.dir / "quota")
+        self.assertIn("quota: No such file", self.refused())
+        (self.tree.dir / "quota").mkdir()
+        self.assertIn("not one quota root", self.refused())
+        self.go("--force")
+        self.assertEqual(self.table(), {})
+
+    def test_guard_first_scan_of_nothing(self):
+        shutil.rmtree(self.tree.dir / "quota")
+        (self.tree.dir / "quota").mkdir()
+        done = self.go(check=False)
+        self.assertEqual(done.returncode, 75)
+
+    def test_guard_mass_change(self):
+        for n in range(40):
+            self.tree.set(f"m{n}", 5)
+        self.go()
+        for n in range(40):
+            self.tree.set(f"m{n}", 5, 0)
+        self.assertIn("guard_full", self.refused())
+        for n in range(30):
+            self.tree.path(f"m{n}").unlink()
+        self.assertIn("guard_roots", self.refused())
+        self.go("-o", "guard_roots=100%", "-o", "guard_full=100%")
+        self.assertEqual(len(self.over()), 12)
+
+    def test_wrong_hash_setting(self):
+        self.go()
+        with open(self.tree.conf, "a", encoding="ascii") as conf:
+            conf.write("fulldirhash: yes\n")
+        self.assertIn("not one quota root", self.refused())
+
+    def drop_to_nobody(self):
+        """As root nothing is unreadable: let the tree be somebody's."""
+        for path in [self.tree.dir, *self.tree.dir.rglob("*")]:
+            shutil.chown(path, "cyrus", "mail")
+
+    def test_unreadable_directory(self):
+        self.go()
+        self.drop_to_nobody()
+        directory = self.tree.path("full").parent
+        shutil.chown(directory, "root")
+        directory.chmod(0o700)
+        text = self.refused()
+        self.assertIn("quota/f: Permission denied", text)
+        self.assertIn("directories could not be read", text)
+        self.tree.set("good", 102401)
+        shutil.chown(self.tree.path("good"), "cyrus")
+        self.go("--force")
+        self.assertEqual(self.over(), {"user.full", "user.fuller",
+                                       "user.good"})
+
+    def test_unreadable_file(self):
+        self.go()
+        self.drop_to_nobody()
+        self.tree.set("fuller", 0)
+        shutil.chown(self.tree.path("fuller"), "cyrus")
+        self.tree.path("full").chmod(0)
+        shutil.chown(self.tree.path("full"), "root")
+        for _ in range(2):
+            done = self.go()
+            self.assertIn("unreadable=1", done.stdout)
+            self.assertIn("quota/f/user.full: Permission denied",
+                          done.stderr)
+            self.assertEqual(self.over(), {"user.full"})
+        kept = json.loads(self.milter.ctl("-j", "list").stdout)
+        self.assertTrue(kept[0]["kept"])
+
+    def test_two_at_once(self):
+        self.go()
+        lock = self.milter.settings["table"] / "scan-test.lock"
+        with open(lock, "r+", encoding="ascii") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            held.truncate()
+            held.write("process 4711 on elsewhere\n")
+            held.flush()
+            self.assertIn("process 4711 on elsewhere", self.refused())
+            self.go("--dry-run")
+            self.go("-o", "source=other")
+        self.go()
+
+    def test_eight_at_once(self):
+        for n in range(5000):
+            self.tree.set(f"m{n}", 102401 if n % 7 == 0 else 0)
+        command = [parts.SCAN, "-q", "-c", self.milter.conf, "-o",
+                   f"imapd_conf={self.tree.conf}"]
+        many = [subprocess.Popen(command, stderr=subprocess.PIPE)
+                for _ in range(8)]
+        results = [p.communicate()[1] and p.returncode or p.returncode
+                   for p in many]
+        self.assertIn(0, results)
+        self.assertLessEqual(set(results), {0, 75})
+        self.go()
+        self.assertEqual(len(self.over()), 717)
+
+    def test_killed(self):
+        for n in range(5000):
+            self.tree.set(f"m{n}", 102401)
+        for n in range(10):
+            process = subprocess.Popen(
+                [parts.SCAN, "-q", "-c", self.milter.conf, "-o",
+                 f"imapd_conf={self.tree.conf}"])
+            try:
+                process.wait(0.002 * n)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+        self.go()
+        self.assertEqual(len(self.over()), 5002)
+
+    def test_interrupted(self):
+        for n in range(20000):
+            self.tree.set(f"m{n}", 0)
+        process = subprocess.Popen(
+            [parts.SCAN, "-c", self.milter.conf, "-o",
+             f"imapd_conf={self.tree.conf}", "-o", "scan_threads=1"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+        # 0 if it was done already
+        self.assertIn(process.returncode, (0, 75, -signal.SIGTERM))
+
+    def test_settings_and_exit_codes(self):
+        self.assertEqual(self.go("-n").stdout, "")
+        self.assertIn("quota roots below", self.go("-n", "-v").stdout)
+        for args, status, words in (
+                (("--frobnicate",), 64, "usage:"),
+                (("extra",), 64, "usage:"),
+                (("-o", "max_age=soon"), 78, "not a duration"),
+                (("-o", "imapd_conf=/nonexistent"), 78, "No such file"),
+                (("-o", "redis=redis://127.0.0.1:1/"), 69, "refused"),
+                (("-o", "table=/proc/nowhere"), 73, "/proc/nowhere")):
+            with self.subTest(args=args):
+                done = self.go(*args, check=False)
+                self.assertEqual(done.returncode, status, done.stderr)
+                self.assertIn(words, done.stderr)
+        for line in ("quota_use_conversations: yes\n", "quota_db: sql\n"):
+            tree = Tree(self.place, line[:9])
+            with open(tree.conf, "a", encoding="ascii") as conf:
+                conf.write(line)
+            done = self.scan(tree.conf, check=False)
+            self.assertEqual(done.returncode, 78)
+            self.assertIn(line.split(":", 1)[0], done.stderr)
+
+
+if __name__ == "__main__":
+    parts.require("strace", "saslpasswd2", "setpriv",
+                  parts.CYRUS_BIN / "master")
+    parts.main()
