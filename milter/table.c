@@ -102,6 +102,9 @@ static int open_databases(struct qd_table *table, struct qd_error *err)
 		rc = mdb_txn_commit(txn);
 	else
 		mdb_txn_abort(txn);
+	/* the process that made the file was killed before it filled it */
+	if (rc == MDB_NOTFOUND)
+		rc = ENOENT;
 	if (rc)
 		return qd_table_fail(table, rc, "open", err);
 	return 0;

@@ -10,6 +10,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <lmdb.h>
+
 #include "scratch.h"
 
 #include "quotadefer/table.h"
@@ -400,6 +402,27 @@ static void test_damaged_inside(void **state)
 	check_set_aside("inside");
 }
 
+/* Made by a process that was killed before it came to write anything. */
+static void test_not_filled(void **state)
+{
+	struct qd_error err = { 0 };
+	struct qd_table *table;
+	MDB_env *env;
+
+	(void)state;
+	mkdir(scratch_path("bare"), 0700);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, scratch_path("bare"), 0, 0600), 0);
+	mdb_env_close(env);
+	assert_int_equal(qd_table_open(scratch_path("bare"), QD_TABLE_READ,
+				       MAP, &table, NULL, &err),
+			 -1);
+	assert_int_equal(err.status, EX_UNAVAILABLE);
+	qd_table_close(&table);
+	table = open_table("bare", QD_TABLE_WRITE);
+	qd_table_close(&table);
+}
+
 static void test_missing(void **state)
 {
 	struct qd_error err = { 0 };
@@ -547,6 +570,7 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_damaged_inside),
+		cmocka_unit_test(test_not_filled),
 		cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_replaced),
 		cmocka_unit_test(test_full),
