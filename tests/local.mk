@@ -36,6 +36,13 @@ MILTER_TESTS = \
 	tests/milter/test_daemon \
 	tests/milter/test_verdicts
 
+# those with threads of ours in them
+THREADED_TESTS = \
+	$(MILTER_TESTS) \
+	tests/unit/test_quotalegacy \
+	tests/unit/test_table \
+	tests/e2e/feed.py
+
 E2E_TESTS = \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \
@@ -48,6 +55,11 @@ TESTS += $(UNIT_TESTS) $(MILTER_TESTS)
 endif
 TESTS += $(E2E_TESTS)
 
+if !HAVE_CMOCKA
+check-local:
+	@echo "cmocka is missing: apt-get install libcmocka-dev" >&2; exit 1
+endif
+
 tests_support_libsupport_a_SOURCES = \
 	tests/support/check.h \
 	tests/support/filter.c \
@@ -57,6 +69,15 @@ tests_support_libsupport_a_SOURCES = \
 	tests/support/scratch.c \
 	tests/support/scratch.h
 AM_CPPFLAGS += -I$(top_srcdir)/tests/support
+
+# for contrib/try
+EXTRA_PROGRAMS += tests/support/smtptalk
+tests_support_smtptalk_SOURCES = \
+	tests/support/milterclient.c \
+	tests/support/milterclient.h \
+	tests/support/smtptalk.c
+tests_support_smtptalk_LDADD =
+CLEANFILES += tests/support/smtptalk
 # for all programs that do not say otherwise: the tests
 LDADD = tests/support/libsupport.a tools/scan/libscan.a $(QD_LIBS) \
 	$(CMOCKA_LIBS)

@@ -355,10 +355,11 @@ static int check_only(const struct run *run)
 		return EX_OK;
 	qd_settings_print(run->settings, stdout);
 	qd_imapdconf_quota_base(&run->conf, base, sizeof(base));
-	printf("# %s: quota roots below %s, virtdomains %s, rule %s\n",
+	printf("# %s: quota roots below %s, virtdomains %s, defaultdomain %s, "
+	       "rule %s\n",
 	       run->settings->imapd_conf, base,
 	       qd_naming_virtdomains(run->conf.naming.virtdomains),
-	       qd_rule_name(rule_of(run)));
+	       run->conf.naming.defaultdomain, qd_rule_name(rule_of(run)));
 	return EX_OK;
 }
 
