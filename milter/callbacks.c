@@ -105,7 +105,7 @@ static bool table_wants_size(void)
 
 static bool ask_for_macros(SMFICTX *ctx)
 {
-	static char rcpt[] = "i {auth_authen} {client_addr} {client_name} "
+	static char rcpt[] = "i f {auth_authen} {client_addr} {client_name} "
 			     "{client_port} {mail_addr}";
 	static char data[] = "i";
 
@@ -210,7 +210,8 @@ static const char *macro(SMFICTX *ctx, const char *name)
 
 /*
  * Postfix runs mail from sendmail(1) past non_smtpd_milters as if it came from
- * port 0 of localhost. A 4xx there is an error to it, not a deferral.
+ * port 0 of localhost. A 4xx there is an error to it, not a deferral. The
+ * "sendmail -bs" of sendmail has neither port nor address.
  */
 static bool is_local_submission(SMFICTX *ctx)
 {
@@ -219,7 +220,7 @@ static bool is_local_submission(SMFICTX *ctx)
 	return strcmp(macro(ctx, "{client_port}"), "0") == 0 &&
 	       (strcmp(address, "127.0.0.1") == 0 ||
 		strcmp(address, "::1") == 0 ||
-		strcmp(address, "IPv6:::1") == 0);
+		strcmp(address, "IPv6:::1") == 0 || strcmp(address, "0") == 0);
 }
 
 static void log_deferral(SMFICTX *ctx, const char *what, const char *line)
@@ -304,6 +305,20 @@ static int64_t nanoseconds(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/*
+ * NULL if the MTA does not tell. {mail_addr} of sendmail has no domain if the
+ * sender is one of its users; its f has, and Postfix knows no f.
+ */
+static const char *sender(SMFICTX *ctx, const struct session *s)
+{
+	const char *f;
+
+	if (s->sender)
+		return s->sender;
+	f = smfi_getsymval(ctx, (char[]){ "f" });
+	return f ? f : smfi_getsymval(ctx, (char[]){ "{mail_addr}" });
+}
+
 static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 {
 	struct session *s = smfi_getpriv(ctx);
@@ -315,14 +330,12 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 		return SMFIS_CONTINUE;
 	request = (struct qd_request){
 		.rcpt = argv[0],
-		.sender = s->sender,
+		.sender = sender(ctx, s),
 		.size = s->size,
 		.authenticated = *macro(ctx, "{auth_authen}") != '\0',
 		.local_submission = is_local_submission(ctx),
 		.deferred = s->deferred,
 	};
-	if (!request.sender)
-		request.sender = smfi_getsymval(ctx, (char[]){ "{mail_addr}" });
 	qd_rcpt_decide(current_settings(s), the_daemon->table, &request,
 		       (int64_t)time(NULL), &answer);
 	qd_daemon_table_state(the_daemon,

@@ -35,7 +35,7 @@ static void test_negotiation(void **state)
 	assert_int_equal(mc.actions, MC_SETSYMLIST);
 	assert_int_equal(mc.steps, STEPS);
 	assert_string_equal(mc.symbols[3],
-			    "i {auth_authen} {client_addr} {client_name} "
+			    "i f {auth_authen} {client_addr} {client_name} "
 			    "{client_port} {mail_addr}");
 	assert_string_equal(mc.symbols[4], "i");
 	mc_close(&mc);
@@ -183,6 +183,31 @@ static void test_null_sender_settings(void **state)
 	stop();
 }
 
+/* {mail_addr} of sendmail is what its mailer gets: "joe" for a local user. */
+static void test_sender_of_sendmail(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("probe_senders = { \"probe@example.org\" }\n");
+	filter_open(&mc);
+	mc.macros.mail_addr = "joe";
+	mc.macros.sender = "joe@example.org";
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_event(&mc, MC_ABORT, NULL, NULL);
+	mc.macros.mail_addr = "probe";
+	mc.macros.sender = "probe@example.org";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	mc_event(&mc, MC_ABORT, NULL, NULL);
+	mc.macros.mail_addr = "";
+	mc.macros.sender = "";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	expect_data(&mc, FULL);
+	mc_close(&mc);
+	assert_int_equal(filter_logged("from=<joe@example.org>"), 1);
+	stop();
+}
+
 static void test_monitor(void **state)
 {
 	struct mc mc;
@@ -239,6 +264,12 @@ static void test_who_submits(void **state)
 	expect_rcpt(&mc, "<full@example.org>", PASS);
 	mc.macros.client_port = "4711";
 	expect_rcpt(&mc, "<full@example.org>", FULL);
+	/* as sendmail describes "sendmail -bs" */
+	mc.macros.client_addr = "0";
+	mc.macros.client_name = NULL;
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc.macros.client_port = "0";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
 	mc_close(&mc);
 	stop();
 	start("authenticated = defer\n");
@@ -369,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_addresses),
 		cmocka_unit_test(test_null_sender),
 		cmocka_unit_test(test_null_sender_settings),
+		cmocka_unit_test(test_sender_of_sendmail),
 		cmocka_unit_test(test_monitor),
 		cmocka_unit_test(test_defer_limit),
 		cmocka_unit_test(test_who_submits),

@@ -191,6 +191,7 @@ static const char *macro_value(const struct mc *mc, const char *name)
 		{ "{client_port}", mc->macros.client_port },
 		{ "{auth_authen}", mc->macros.auth_authen },
 		{ "{mail_addr}", mc->macros.mail_addr },
+		{ "f", mc->macros.sender },
 		{ "{rcpt_addr}", mc->macros.rcpt_addr },
 	};
 

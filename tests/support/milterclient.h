@@ -50,6 +50,7 @@ struct mc_macros {
 	const char *client_port; /* {client_port} */
 	const char *auth_authen; /* {auth_authen} */
 	const char *mail_addr;	 /* {mail_addr} */
+	const char *sender;	 /* f: only sendmail has it */
 	const char *rcpt_addr;	 /* {rcpt_addr} */
 };
 
