@@ -6,7 +6,8 @@ AM_TESTS_ENVIRONMENT = QD_TOP_BUILDDIR='$(abs_top_builddir)'; \
 	QD_TOP_SRCDIR='$(abs_top_srcdir)'; \
 	export QD_TOP_BUILDDIR QD_TOP_SRCDIR;
 
-EXTRA_DIST += tests/layering.sh $(E2E_TESTS) tests/support/parts.py
+EXTRA_DIST += tests/layering.sh $(E2E_TESTS) tests/support/parts.py \
+	tests/support/fetch-sendmail tests/support/sendmail_part.py
 
 TESTS += tests/layering.sh
 
@@ -46,7 +47,8 @@ THREADED_TESTS = \
 E2E_TESTS = \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \
-	tests/e2e/scan.py
+	tests/e2e/scan.py \
+	tests/e2e/sendmail.py
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS) $(MILTER_TESTS)
