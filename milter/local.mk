@@ -48,3 +48,8 @@ milter_quotadefer_milter_SOURCES = \
 	milter/notify.c \
 	milter/requests.c
 milter_quotadefer_milter_LDADD = $(QD_LIBS) $(MILTER_LIBS)
+
+dist_man_MANS += \
+	milter/quotadefer-milter.8 \
+	milter/quotadefer-schema.7 \
+	milter/quotadefer.conf.5

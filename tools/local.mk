@@ -29,3 +29,7 @@ tools_quotadefer_ctl_SOURCES = \
 	tools/ctl/main.c \
 	tools/ctl/query.c
 tools_quotadefer_ctl_LDADD = $(QD_LIBS) $(JANSSON_LIBS)
+
+dist_man_MANS += \
+	tools/ctl/quotadefer-ctl.8 \
+	tools/scan/quotadefer-scan.8
