@@ -4,12 +4,14 @@
 # that a failure.
 AM_TESTS_ENVIRONMENT = QD_TOP_BUILDDIR='$(abs_top_builddir)'; \
 	QD_TOP_SRCDIR='$(abs_top_srcdir)'; \
-	export QD_TOP_BUILDDIR QD_TOP_SRCDIR;
+	QD_STATEDIR='$(statedir)'; QD_RUNDIR='$(rundir)'; \
+	export QD_TOP_BUILDDIR QD_TOP_SRCDIR QD_STATEDIR QD_RUNDIR;
 
-EXTRA_DIST += tests/layering.sh $(E2E_TESTS) tests/support/parts.py \
-	tests/support/fetch-sendmail tests/support/sendmail_part.py
+EXTRA_DIST += tests/layering.sh tests/docs.sh $(E2E_TESTS) \
+	tests/support/parts.py tests/support/fetch-sendmail \
+	tests/support/sendmail_part.py
 
-TESTS += tests/layering.sh
+TESTS += tests/layering.sh tests/docs.sh
 
 UNIT_TESTS = \
 	tests/unit/test_address \
