@@ -8,9 +8,10 @@
 /* quota_db_names in imap/quota_db.c */
 static const char *const keys[QD_RESOURCES] = { "S", "M", "AS", "NF" };
 
-/* A Cyrus dlist nests no deeper in a quota record. */
+/* A Cyrus dlist nests no deeper in a quota record; RFC 7888, section 5. */
 enum {
-	DEPTH_MAX = 8
+	DEPTH_MAX = 8,
+	LITERAL_MAX = 4096
 };
 
 struct cursor {
@@ -36,15 +37,18 @@ static bool take(struct cursor *c, char wanted)
 	return true;
 }
 
-/* A run of characters that are neither blanks nor parentheses. */
+/*
+ * What getxstring in imap/imapparse.c takes for an atom, less what it takes
+ * for something else at the front, and less what is not printable.
+ */
 static bool take_atom(struct cursor *c, struct cursor *atom)
 {
 	atom->at = c->at;
-	while (c->at < c->end && !is_space(*c->at) && *c->at != '(' &&
-	       *c->at != ')')
+	while (c->at<c->end && * c->at> ' ' && *c->at < 0x7f && *c->at != '(' &&
+	       *c->at != ')' && *c->at != '"')
 		c->at++;
 	atom->end = c->at;
-	return atom->end > atom->at;
+	return atom->end > atom->at && !strchr("%{\\", *atom->at);
 }
 
 static bool read_number(const struct cursor *text, bool is_signed, int64_t *out)
@@ -84,13 +88,15 @@ static bool skip_quoted(struct cursor *c)
 
 		if (next == '"')
 			return true;
+		if (next == '\r' || next == '\n')
+			return false;
 		if (next == '\\' && c->at < c->end)
 			c->at++;
 	}
 	return false;
 }
 
-/* "{5+}" CR LF and five bytes, behind the brace */
+/* "{5+}" CR LF and five bytes, behind the brace; Cyrus writes no other */
 static bool skip_literal(struct cursor *c)
 {
 	const char *digits = c->at;
@@ -100,44 +106,52 @@ static bool skip_literal(struct cursor *c)
 	while (c->at < c->end && *c->at >= '0' && *c->at <= '9')
 		c->at++;
 	number = (struct cursor){ digits, c->at };
-	if (!read_number(&number, false, &length))
+	if (!read_number(&number, false, &length) || length > LITERAL_MAX)
 		return false;
-	take(c, '+');
-	if (!take(c, '}'))
+	if (!take(c, '+') || !take(c, '}') || !take(c, '\r') || !take(c, '\n'))
 		return false;
-	take(c, '\r');
-	if (!take(c, '\n') || length > c->end - c->at)
+	if (length > c->end - c->at)
 		return false;
 	c->at += length;
 	return true;
 }
 
-static bool skip_list(struct cursor *c, int depth)
+/* Behind "(" values, behind "%(" a key before each. */
+static bool skip_list(struct cursor *c, bool has_keys, int depth)
 {
+	struct cursor key;
+
 	for (;;) {
 		skip_space(c);
 		if (take(c, ')'))
 			return true;
+		if (has_keys && !take_atom(c, &key))
+			return false;
+		skip_space(c);
 		if (!skip_value(c, depth + 1))
 			return false;
 	}
 }
 
-/* Whatever a key of another Cyrus version, or SCAN, may hold. */
+/*
+ * Whatever a key of another Cyrus version, or SCAN, may hold. Where Cyrus
+ * stumbles over one it takes the whole record for one without limits, so
+ * nothing may pass here that its dlist_parse would not take.
+ */
 static bool skip_value(struct cursor *c, int depth)
 {
 	struct cursor atom;
 
 	if (depth > DEPTH_MAX)
 		return false;
-	if (c->end - c->at >= 2 && c->at[0] == '%' && c->at[1] == '(')
-		c->at++;
 	if (take(c, '('))
-		return skip_list(c, depth);
+		return skip_list(c, false, depth);
 	if (take(c, '"'))
 		return skip_quoted(c);
 	if (take(c, '{'))
 		return skip_literal(c);
+	if (take(c, '%'))
+		return take(c, '(') && skip_list(c, true, depth);
 	return take_atom(c, &atom);
 }
 
