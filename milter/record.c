@@ -52,8 +52,9 @@ static bool is_over(const struct qd_record *rec, enum qd_resource res,
 
 	if (rec->usage[res].limit < 0 || delta < 0)
 		return false;
+	/* Cyrus's sum runs over into the negative, and it accepts the mail */
 	if (used > INT64_MAX - delta)
-		return true;
+		return false;
 	return used + delta > qd_usage_limit(rec, res);
 }
 

@@ -42,11 +42,11 @@ static const struct {
 	{ "S 3 TiB", QD_STORAGE, 3298534883328, 3221225472, 0, 1, 0, 0 },
 	{ "S 3 TiB + 1", QD_STORAGE, 3298534883329, 3221225472, 1, 1, 1, 1 },
 	{ "S limit -1", QD_STORAGE, 102401, -1, 0, 0, 0, 0 },
-	{ "S limit past 64 bits", QD_STORAGE, INT64_MAX, INT64_MAX, 0, 1, 0,
+	{ "S limit past 64 bits", QD_STORAGE, INT64_MAX, INT64_MAX, 0, 0, 0,
 	  0 },
 	{ "S negative usage", QD_STORAGE, -5, 0, 0, 1, 0, 0 },
-	{ "M usage at the end of 64 bits", QD_MESSAGE, INT64_MAX, 5, 1, 1, 1,
-	  1 },
+	{ "M usage at the end of 64 bits", QD_MESSAGE, INT64_MAX, 5, 1, 0, 0,
+	  0 },
 };
 
 static void check(const char *name, const char *column,
