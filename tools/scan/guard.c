@@ -4,10 +4,14 @@
 #include <inttypes.h>
 #include <sysexits.h>
 
-/* Below these a change says nothing: a server with three users has few. */
+/*
+ * Below these a change says nothing: a server with three users has few. Two
+ * more may be full on any server; three at once, and over guard_full, is a
+ * restore that lost the limits sooner than it is chance.
+ */
 enum {
 	FEW_ROOTS = 5,
-	FEW_OVER = 10,
+	FEW_OVER = 3,
 	FEW_UNREADABLE = 10
 };
 
