@@ -23,6 +23,7 @@ struct qd_redis {
 	redisContext *context;
 	int64_t timeout_ms;
 	int wake_fd;
+	long awaited; /* replies that are still to come */
 	char name[300];
 };
 
@@ -52,9 +53,8 @@ static int context_failed(const struct qd_redis *redis, struct qd_error *err)
 		    err);
 }
 
-/* What an error reply means to somebody who has to mend it. */
-static int refused(const struct qd_redis *redis, const char *text,
-		   struct qd_error *err)
+int qd_redis_refused(const struct qd_redis *redis, const char *text,
+		     struct qd_error *err)
 {
 	static const char *const auth[] = { "NOAUTH", "WRONGPASS", "NOPERM",
 					    "ERR invalid password",
@@ -67,6 +67,9 @@ static int refused(const struct qd_redis *redis, const char *text,
 			status = EX_NOPERM;
 	if (strncmp(text, "READONLY", 8) == 0)
 		hint = " (a scanner publishes to the primary)";
+	else if (strncmp(text, "WRONGTYPE", 9) == 0)
+		hint = " (something else uses a key of ours: DEL it, or set "
+		       "another prefix)";
 	else if (strncmp(text, "MOVED", 5) == 0)
 		hint = " (Redis Cluster is not supported)";
 	return qd_error_set(err, status, "redis %s: %.200s%s", redis->name,
@@ -200,6 +203,7 @@ int qd_redis_send_words(struct qd_redis *redis, const char **words,
 	if (redisAppendCommandArgv(redis->context, (int)count, words, NULL) !=
 	    REDIS_OK)
 		return context_failed(redis, err);
+	redis->awaited++;
 	return 0;
 }
 
@@ -271,9 +275,10 @@ int qd_redis_reply(struct qd_redis *redis, int64_t extra_ms,
 		if (redisBufferRead(redis->context) != REDIS_OK)
 			return context_failed(redis, err);
 	}
+	redis->awaited--;
 	reply = any;
 	if (reply->type == REDIS_REPLY_ERROR) {
-		refused(redis, reply->str, err);
+		qd_redis_refused(redis, reply->str, err);
 		freeReplyObject(reply);
 		return -1;
 	}
@@ -289,6 +294,23 @@ int qd_redis_skip(struct qd_redis *redis, int count, struct qd_error *err)
 		if (qd_redis_reply(redis, 0, &reply, err) < 0)
 			return -1;
 		freeReplyObject(reply);
+	}
+	return 0;
+}
+
+int qd_redis_settle(struct qd_redis *redis)
+{
+	struct qd_error ignored;
+
+	/* refused outside a transaction, which is as well */
+	if (qd_redis_send(redis, &ignored, "DISCARD", NULL) < 0)
+		return -1;
+	while (redis->awaited > 0) {
+		long before = redis->awaited;
+
+		qd_redis_skip(redis, 1, &ignored);
+		if (redis->awaited == before)
+			return -1; /* the connection, not a command */
 	}
 	return 0;
 }

@@ -9,8 +9,9 @@
 #include "quotadefer/settings.h"
 
 /*
- * One connection to a Redis server. It is of no more use after any failure:
- * close it and open another. For one thread at a time.
+ * One connection to a Redis server. It is of no more use after any failure,
+ * except as qd_redis_settle has it: close it and open another. For one thread
+ * at a time.
  */
 struct qd_redis;
 
@@ -49,8 +50,18 @@ int qd_redis_send_words(struct qd_redis *redis, const char **words,
 int qd_redis_reply(struct qd_redis *redis, int64_t extra_ms,
 		   struct redisReply **out, struct qd_error *err);
 
+/* What an error reply means to somebody who has to mend it; always -1. */
+int qd_redis_refused(const struct qd_redis *redis, const char *text,
+		     struct qd_error *err);
+
 /* Take count replies and throw them away; -1 if one of them is a failure. */
 int qd_redis_skip(struct qd_redis *redis, int count, struct qd_error *err);
+
+/*
+ * After a command was refused: take the replies to all others, and leave the
+ * transaction if one was begun. Returns 0, or -1 if the connection is dead.
+ */
+int qd_redis_settle(struct qd_redis *redis);
 
 /*
  * Key names, as in quotadefer-schema(7): "{PREFIX}:KIND" or

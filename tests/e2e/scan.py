@@ -18,7 +18,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent /
                        "support"))
 import parts  # noqa: E402
-from parts import Tree  # noqa: E402
+from parts import Tree, wait_for  # noqa: E402
 
 
 class Scanned(unittest.TestCase):
@@ -462,7 +462,146 @@ class Trees(Scanned):
             self.assertIn(line.split(":", 1)[0], done.stderr)
 
 
+class Published(unittest.TestCase):
+    """What goes into Redis, and what does not."""
+
+    ROOTS = "{quotadefer}:root:test"
+    SOURCE = "{quotadefer}:source:test"
+    LEASE = "{quotadefer}:lease:test"
+
+    def setUp(self):
+        self.place = self.enterContext(parts.Place())
+        self.redis = self.place.start(parts.Redis(self.place))
+        self.tree = Tree(self.place, "tree")
+        self.milter = parts.Milter(self.place, redis=self.redis.url)
+
+    def go(self, *args, check=True):
+        return self.milter.scan(self.tree.conf, *args, check=check)
+
+    def published(self):
+        lines = self.redis.cli("HGETALL", self.ROOTS).splitlines()
+        return dict(zip(lines[::2], lines[1::2]))
+
+    def grow(self, count, used=102401):
+        for n in range(count):
+            self.tree.set(f"m{n}", used)
+
+    def refused(self, status, words, *args):
+        done = self.go(*args, check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertIn(words, done.stderr)
+        self.assertEqual(self.redis.cli("EXISTS", self.LEASE), "0")
+
+    def test_a_failure_gives_the_lease_back(self):
+        self.go()
+        self.grow(3000)
+        used = int(self.redis.cli("INFO", "memory")
+                   .split("used_memory:")[1].split()[0])
+        self.redis.cli("CONFIG", "SET", "maxmemory", used + 200000)
+        self.refused(69, "OOM", "--force")
+        self.redis.cli("CONFIG", "SET", "maxmemory", 0)
+        self.redis.cli("ACL", "SETUSER", "scan", "on", ">pw", "~*", "+@all",
+                       "-xadd")
+        self.refused(77, "NOPERM", "--force", "-o",
+                     f"redis=redis://scan:pw@127.0.0.1:{self.redis.port}")
+        self.go("--force")
+        self.assertEqual(len(self.published()), 3002)
+
+    def test_wrong_types(self):
+        self.go()
+        for key in ("source:test", "root:test", "sources", "log"):
+            key = "{quotadefer}:" + key
+            with self.subTest(key=key):
+                self.redis.cli("RENAME", key, "kept")
+                self.redis.cli("LPUSH", key, "foreign")
+                self.refused(69, "another prefix")
+                self.redis.cli("RENAME", "kept", key)
+
+    def test_an_unchanged_scan_writes_no_record(self):
+        self.go()
+        monitor = subprocess.Popen(["redis-cli", "-p", str(self.redis.port),
+                                    "MONITOR"], stdout=subprocess.PIPE,
+                                   text=True)
+        self.assertEqual(monitor.stdout.readline(), "OK\n")
+        self.go()
+        self.redis.cli("PING", "done")
+        written = []
+        for line in monitor.stdout:
+            words = re.findall(r'"([^"]*)"', line)
+            if words == ["PING", "done"]:
+                break
+            if words[0] in ("SET", "HSET", "HDEL", "DEL", "SADD", "XADD"):
+                written.append(words[1])
+        monitor.kill()
+        monitor.wait()
+        monitor.stdout.close()
+        self.assertEqual(written, [self.LEASE, "{quotadefer}:sources",
+                                   self.SOURCE, "{quotadefer}:log",
+                                   self.LEASE])
+
+    def start_and_stop(self):
+        """A scan that is stopped when it lists the first directory."""
+        process = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-e", "trace=getdents64",
+             "-e", "inject=getdents64:signal=SIGSTOP:when=1", parts.SCAN,
+             "--force", "-c", self.milter.conf, "-o",
+             f"imapd_conf={self.tree.conf}", "-o", "scan_threads=1"],
+            stderr=subprocess.PIPE, text=True)
+        pid = int(wait_for("it has the lease", lambda: self.redis.cli(
+            "GET", self.LEASE)).split()[1])
+        status = pathlib.Path(f"/proc/{pid}/status")
+        wait_for("it is stopped", lambda: re.search(
+            r"^State:\s+[Tt]", status.read_text(), re.M))
+        self.addCleanup(lambda: process.poll() is None and
+                        os.kill(pid, signal.SIGKILL))
+        return process, pid
+
+    def test_back_after_the_lease_ended(self):
+        """Who slept over his lease no longer writes."""
+        self.grow(3000)
+        process, pid = self.start_and_stop()
+        self.redis.cli("PEXPIRE", self.LEASE, 1)
+        wait_for("it ended", lambda:
+                 self.redis.cli("EXISTS", self.LEASE) == "0")
+        self.grow(1500, 0)
+        self.go("--force")
+        before = self.published(), self.redis.cli("HGETALL", self.SOURCE)
+        self.assertEqual(len(before[0]), 1502)
+        os.kill(pid, signal.SIGCONT)
+        text = process.communicate()[1]
+        self.assertEqual(process.returncode, 75, text)
+        self.assertIn("the lease of source test ran out", text)
+        self.assertEqual((self.published(),
+                          self.redis.cli("HGETALL", self.SOURCE)), before)
+
+    def test_killed(self):
+        """The lease of the dead keeps the next one out until it ends."""
+        self.grow(3000)
+        process, pid = self.start_and_stop()
+        os.kill(pid, signal.SIGKILL)
+        process.communicate()
+        refused = self.go(check=False)
+        self.assertEqual(refused.returncode, 75)
+        self.assertIn(f"being scanned by process {pid} on ", refused.stderr)
+        self.assertLessEqual(int(self.redis.cli("PTTL", self.LEASE)), 60000)
+        self.redis.cli("PEXPIRE", self.LEASE, 1)
+        wait_for("it ended", lambda:
+                 self.redis.cli("EXISTS", self.LEASE) == "0")
+        self.go("--force")
+        self.assertEqual(len(self.published()), 3002)
+
+    def test_redis_goes_away_meanwhile(self):
+        """What went wrong is said, not that something did."""
+        self.grow(3000)
+        process, pid = self.start_and_stop()
+        self.redis.stop(signal.SIGKILL)
+        os.kill(pid, signal.SIGCONT)
+        text = process.communicate()[1]
+        self.assertEqual(process.returncode, 69, text)
+        self.assertRegex(text, r"redis 127\.0\.0\.1:\d+/0: ")
+
+
 if __name__ == "__main__":
-    parts.require("strace", "saslpasswd2", "setpriv",
-                  parts.CYRUS_BIN / "master")
+    parts.require("strace", "saslpasswd2", "setpriv", "redis-server",
+                  "redis-cli", parts.CYRUS_BIN / "master")
     parts.main()

@@ -91,11 +91,18 @@ static int ask_text(struct remote *r, char *out, size_t size,
 
 static int lost(struct remote *r, const char *holder, struct qd_error *err)
 {
+	bool had_it = r->leased;
+
 	r->leased = false;
+	if (!holder[0] && had_it)
+		return qd_error_set(err, EX_TEMPFAIL,
+				    "the lease of source %s ran out while it "
+				    "was being scanned; nothing more is "
+				    "published",
+				    r->source);
 	return qd_error_set(err, EX_TEMPFAIL,
-			    "source %s is being scanned by "
-			    "%s",
-			    r->source, holder[0] ? holder : "somebody else");
+			    "source %s is being scanned by %s", r->source,
+			    holder[0] ? holder : "somebody else");
 }
 
 static int remote_lock(void *self, const char *source, struct qd_error *err)
@@ -157,10 +164,8 @@ static int end_transaction(struct remote *r, int queued, struct qd_error *err)
 		rc = lost(r, "", err);
 	for (size_t i = 0; rc == 0 && i < reply->elements; i++)
 		if (reply->element[i]->type == REDIS_REPLY_ERROR)
-			rc = qd_error_set(err, EX_UNAVAILABLE,
-					  "redis %s: %.200s",
-					  qd_redis_name(r->redis),
-					  reply->element[i]->str);
+			rc = qd_redis_refused(r->redis, reply->element[i]->str,
+					      err);
 	freeReplyObject(reply);
 	return rc;
 }
@@ -461,7 +466,9 @@ static void release_lease(struct remote *r)
 {
 	struct qd_error ignored;
 
-	if (begin_transaction(r, &ignored) == 0 &&
+	/* what failed may have left a transaction half said */
+	if (qd_redis_settle(r->redis) == 0 &&
+	    begin_transaction(r, &ignored) == 0 &&
 	    qd_redis_send(r->redis, &ignored, "DEL", r->lease_key, NULL) == 0)
 		end_transaction(r, 1, &ignored);
 }
