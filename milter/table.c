@@ -9,13 +9,28 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-	READERS = 512
+	READERS = 512,
+	LOCK_FILE = READERS * 64 + 4096 /* at least what LMDB makes it */
 };
+
+/* LMDB says EIO when the disk took half a page. */
+static int disk_failed(const struct qd_table *table, int code, const char *what,
+		       struct qd_error *err)
+{
+	struct statvfs disk = { 0 };
+
+	statvfs(table->dir, &disk);
+	return qd_error_set(
+		err, EX_IOERR, "table %s: %s: %s; its disk has %llu KiB left",
+		table->dir, what, mdb_strerror(code),
+		(unsigned long long)disk.f_bavail * disk.f_frsize / 1024);
+}
 
 int qd_table_fail(const struct qd_table *table, int code, const char *what,
 		  struct qd_error *err)
@@ -46,6 +61,8 @@ int qd_table_fail(const struct qd_table *table, int code, const char *what,
 		return qd_error_set(err, EX_IOERR,
 				    "table %s: %s: over %d readers", table->dir,
 				    what, READERS);
+	if (code == EIO || code == ENOSPC)
+		return disk_failed(table, code, what, err);
 	return qd_error_set(err, EX_IOERR, "table %s: %s: %s", table->dir, what,
 			    mdb_strerror(code));
 }
@@ -110,11 +127,62 @@ static int open_databases(struct qd_table *table, struct qd_error *err)
 	return 0;
 }
 
-int qd_table_open_env(struct qd_table *table, struct qd_error *err)
+/* 1: there is a table file with something in it. */
+static int has_data(const char *dir)
+{
+	char path[300];
+	struct stat st;
+
+	return data_path(dir, "data.mdb", path, sizeof(path)) == 0 &&
+	       stat(path, &st) == 0 && st.st_size > 0;
+}
+
+/*
+ * LMDB makes its lock file a sparse one, and writes into it through a map: on
+ * a full disk the first look into the table would be SIGBUS.
+ */
+static int reserve_locks(const struct qd_table *table, struct qd_error *err)
+{
+	char path[300];
+	int fd, rc;
+
+	if (!table->writable && !has_data(table->dir))
+		return 0;
+	data_path(table->dir, "lock.mdb", path, sizeof(path));
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+	if (fd < 0)
+		return 0; /* LMDB will fail too, and say why */
+	rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_FILE);
+	if (rc < 0 && errno == ENOSPC)
+		disk_failed(table, errno, "open", err);
+	else
+		rc = 0; /* not every file system can */
+	close(fd);
+	return rc;
+}
+
+/* the other program's user shares the files through its group */
+static int open_files(struct qd_table *table, struct qd_error *err)
 {
 	unsigned int flags = MDB_NOTLS | MDB_NOMETASYNC;
+	mode_t mask = umask(0007);
+	int rc;
+
+	if (!table->writable)
+		flags |= MDB_RDONLY;
+	rc = reserve_locks(table, err);
+	if (rc == 0) {
+		rc = mdb_env_open(table->env, table->dir, flags, 0660);
+		if (rc)
+			qd_table_fail(table, rc, "open", err);
+	}
+	umask(mask);
+	return rc ? -1 : 0;
+}
+
+int qd_table_open_env(struct qd_table *table, struct qd_error *err)
+{
 	mdb_filehandle_t fd;
-	mode_t mask;
 	int rc, dead;
 
 	rc = mdb_env_create(&table->env);
@@ -123,16 +191,8 @@ int qd_table_open_env(struct qd_table *table, struct qd_error *err)
 	mdb_env_set_maxdbs(table->env, 3);
 	mdb_env_set_maxreaders(table->env, READERS);
 	mdb_env_set_mapsize(table->env, (size_t)table->map_size);
-	if (!table->writable)
-		flags |= MDB_RDONLY;
-	/* the other program's user shares the files through its group */
-	mask = umask(0007);
-	rc = mdb_env_open(table->env, table->dir, flags, 0660);
-	umask(mask);
-	if (rc) {
-		qd_table_fail(table, rc, "open", err);
+	if (open_files(table, err) < 0)
 		goto fail;
-	}
 	mdb_env_get_fd(table->env, &fd);
 	if (check_length(table, fd, err) < 0)
 		goto fail;
@@ -164,16 +224,6 @@ static int set_aside(const char *dir, char aside[256], struct qd_error *err)
 		return qd_error_set(err, EX_IOERR, "%s: rename: %m", from);
 	snprintf(aside, 256, "data.mdb.bad-%lld", now);
 	return 0;
-}
-
-/* 1: there is a table file with something in it. */
-static int has_data(const char *dir)
-{
-	char path[300];
-	struct stat st;
-
-	return data_path(dir, "data.mdb", path, sizeof(path)) == 0 &&
-	       stat(path, &st) == 0 && st.st_size > 0;
 }
 
 static int check_and_open(struct qd_table *table, char aside[256],

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The scanner on a real Cyrus's own data, and on trees that went wrong."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -384,6 +385,52 @@ class Trees(Scanned):
             self.assertEqual(self.over(), {"user.full"})
         kept = json.loads(self.milter.ctl("-j", "list").stdout)
         self.assertTrue(kept[0]["kept"])
+
+    def small_disk(self, size):
+        """A file system of that size; the test is skipped without mount."""
+        disk = self.place.dir / "disk"
+        disk.mkdir()
+        if parts.run("mount", "-t", "tmpfs", "-o", f"size={size},mode=777",
+                     "tmpfs", disk, check=False).returncode:
+            self.skipTest("mount is not allowed here")
+        self.place.callback(parts.run, "umount", disk)
+        self.milter.write_conf(table=disk / "table")
+        return disk
+
+    def fill(self, disk):
+        with open(disk / "other", "wb", buffering=0) as other, \
+                contextlib.suppress(OSError):
+            while True:
+                other.write(b"x" * 4096)
+
+    def test_disk_becomes_full(self):
+        disk = self.small_disk("1m")
+        self.go()
+        self.fill(disk)
+        for n in range(2000):
+            self.tree.set(f"m{n}", 102401)
+        self.assertRegex(self.refused("--force", status=74),
+                         r"write: .*; its disk has \d+ KiB left")
+        self.assertEqual(self.over(), {"user.full", "user.fuller"})
+        (disk / "other").unlink()
+        self.go("--force")
+
+    def test_disk_is_full(self):
+        disk = self.small_disk("1m")
+        self.fill(disk)
+        done = self.go(check=False)
+        self.assertEqual(done.returncode, 74)
+        self.assertIn("its disk has 0 KiB left", done.stderr)
+        (disk / "other").unlink()
+        self.go()
+
+    def test_disk_is_read_only(self):
+        disk = self.small_disk("1m")
+        self.go()
+        self.tree.set("good", 102401)
+        parts.run("mount", "-o", "remount,ro", disk)
+        self.assertIn("Read-only file system", self.refused(status=74))
+        self.assertIn("add user.good ", self.go("--dry-run").stdout)
 
     def test_two_at_once(self):
         self.go()
