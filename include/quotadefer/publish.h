@@ -58,7 +58,8 @@ typedef void qd_difference(void *arg, const char *root,
 
 /*
  * What to publish: wanted and current are sorted; unreadable (sorted) roots
- * keep the record they have. removals: the scan was complete.
+ * keep the record they have, marked as kept. removals: the scan was complete;
+ * if not, all roots that it did not find are treated so.
  */
 struct qd_reconcile {
 	struct qd_rootset *current;

@@ -132,6 +132,7 @@ static void test_nothing_to_do(void **state)
 	assert_string_equal(f.book.text, "");
 }
 
+/* What was not seen may be there or not: it stays, and grows old. */
 static void test_incomplete_scan_removes_nothing(void **state)
 {
 	struct fixture f;
@@ -140,9 +141,39 @@ static void test_incomplete_scan_removes_nothing(void **state)
 	prepare(&f);
 	f.what.removals = false;
 	add(&f.current, "user.gone", 5, 100, 100, false);
+	add(&f.current, "user.still", 5, 100, 100, true);
 	add(&f.wanted, "user.new", 7, 200, 200, false);
 	assert_int_equal(reconcile(&f), 0);
-	assert_string_equal(f.book.text, "+user.new:7/200 ");
+	assert_string_equal(f.book.text, "+user.new:7/200 =user.gone:5/100k ");
+}
+
+/* One of two clocks was wrong; the later since rejects nobody too early. */
+static void test_since_is_never_made_earlier(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	prepare(&f);
+	add(&f.current, "user.ahead", 5, 9000, 9000, false);
+	add(&f.wanted, "user.ahead", 6, 200, 200, false);
+	assert_int_equal(reconcile(&f), 0);
+	assert_string_equal(f.book.text, "=user.ahead:6/9000 ");
+}
+
+/* A shared root of which nothing is known now has a shield for a record. */
+static void test_unreadable_with_a_shield(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	prepare(&f);
+	add(&f.current, "shared.a", 5, 100, 100, false);
+	add(&f.wanted, "shared.a", 0, 0, 200, false);
+	add(&f.wanted, "shared.b", 0, 0, 200, false);
+	assert_int_equal(qd_rootset_add(&f.unreadable, "shared.a", 0, NULL), 0);
+	assert_int_equal(qd_rootset_add(&f.unreadable, "shared.b", 0, NULL), 0);
+	assert_int_equal(reconcile(&f), 0);
+	assert_string_equal(f.book.text, "=shared.a:5/100k +shared.b:0/0 ");
 }
 
 /* What cannot be read is kept, marked once, and no longer made younger. */
@@ -233,7 +264,9 @@ int main(void)
 		cmocka_unit_test(test_only_differences),
 		cmocka_unit_test(test_nothing_to_do),
 		cmocka_unit_test(test_incomplete_scan_removes_nothing),
+		cmocka_unit_test(test_since_is_never_made_earlier),
 		cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_unreadable_with_a_shield),
 		cmocka_unit_test(test_shield_becomes_full),
 		cmocka_unit_test(test_failure_stops),
 		cmocka_unit_test(test_naming),

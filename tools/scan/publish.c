@@ -32,27 +32,19 @@ static int change(struct reconciler *r, const char *root,
 	return r->publisher->change(r->self, root, before, after, r->err);
 }
 
-/* Over since it was first seen over, not since this scan. */
+/*
+ * Over since it was first seen over, not since this scan. A time to come stays
+ * too: the clock may be wrong now instead of then, and a later since rejects
+ * nobody too early.
+ */
 static void keep_since(const struct qd_record *before, struct qd_record *after)
 {
 	if (after->since && before->since)
 		after->since = before->since;
 }
 
-static int add_or_change(struct reconciler *r,
-			 const struct qd_rootset_entry *current,
-			 struct qd_rootset_entry *wanted)
-{
-	if (!current)
-		return change(r, wanted->root, NULL, &wanted->rec);
-	keep_since(&current->rec, &wanted->rec);
-	if (qd_record_same(&current->rec, &wanted->rec))
-		return 0;
-	return change(r, wanted->root, &current->rec, &wanted->rec);
-}
-
 /*
- * A root that is there but cannot be read: what was true at the last scan may
+ * A root of which this scan knows nothing: what was true at the last one may
  * stay until it is too old, and says so of itself.
  */
 static int keep(struct reconciler *r, const struct qd_rootset_entry *current)
@@ -67,13 +59,30 @@ static int keep(struct reconciler *r, const struct qd_rootset_entry *current)
 	return change(r, current->root, &current->rec, &rec);
 }
 
+static bool is_unreadable(const struct reconciler *r, const char *root)
+{
+	return qd_rootset_find(r->what->unreadable, root, 0, NULL);
+}
+
+static int add_or_change(struct reconciler *r,
+			 const struct qd_rootset_entry *current,
+			 struct qd_rootset_entry *wanted)
+{
+	if (!current)
+		return change(r, wanted->root, NULL, &wanted->rec);
+	if (is_unreadable(r, wanted->root))
+		return keep(r, current);
+	keep_since(&current->rec, &wanted->rec);
+	if (qd_record_same(&current->rec, &wanted->rec))
+		return 0;
+	return change(r, wanted->root, &current->rec, &wanted->rec);
+}
+
 static int remove_or_keep(struct reconciler *r,
 			  const struct qd_rootset_entry *current)
 {
-	if (qd_rootset_find(r->what->unreadable, current->root, 0, NULL))
+	if (!r->what->removals || is_unreadable(r, current->root))
 		return keep(r, current);
-	if (!r->what->removals)
-		return 0;
 	return change(r, current->root, &current->rec, NULL);
 }
 

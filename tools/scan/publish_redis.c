@@ -232,8 +232,10 @@ static int add_portion(const redisReply *pairs, struct qd_rootset *records,
 		struct qd_record rec;
 
 		/* a foreign or future record: overwritten or removed */
-		if (qd_record_parse(text->str, text->len, &rec) < 0)
+		if (qd_record_parse(text->str, text->len, &rec) < 0) {
 			qd_record_init(&rec);
+			rec.kept = true; /* as no record of a scan is */
+		}
 		if (qd_rootset_add(records, root->str, 0, &rec) < 0)
 			return qd_error_set(err, EX_OSERR, "no memory");
 	}
