@@ -26,6 +26,14 @@ struct qd_findings {
 void qd_findings_root(struct qd_findings *found, const char *domain,
 		      const char *name, struct qd_record *rec);
 
+/*
+ * Something is there under the name of a root, and is none, or none that can
+ * be read. For Cyrus it hides the roots above it all the same: quota_findroot
+ * asks only stat(2). So a shared root is a shield that has no limits.
+ */
+void qd_findings_hidden(struct qd_findings *found, const char *domain,
+			const char *name);
+
 /* A root is there, and could not be read or makes no sense. */
 void qd_findings_unreadable(struct qd_findings *found, const char *domain,
 			    const char *name, const char *what,

@@ -165,6 +165,40 @@ class RealCyrus(Scanned):
                                    f"{user}@virt.example", check=False)
             self.assertEqual(done.returncode, status)
 
+    def test_what_hides_a_full_root(self):
+        """Cyrus looks no further up than to the first file there is."""
+        self.start()
+        self.cyrus.create("shared", MESSAGE=0)
+        self.cyrus.create("shared/list", STORAGE=1000)
+        with self.cyrus.admin() as imap:
+            for name in ("shared", "shared/list"):
+                imap.setacl(name, "anyone", "lrsp")
+        self.assertEqual(self.cyrus.deliver("+shared@example.org"), 250)
+        root = self.cyrus.dir / "conf/quota/l/shared.list"
+        good = root.read_text()
+
+        def link():
+            (root.parent / "elsewhere").write_text(good)
+            root.symlink_to("elsewhere")
+        for name, make in (
+                ("good", lambda: root.write_text(good)),
+                ("no newline", lambda: root.write_text(good[:-1])),
+                ("empty", root.touch),
+                ("link", link),
+                ("dangling link", lambda: root.symlink_to("/nonexistent")),
+                ("directory", root.mkdir)):
+            with self.subTest(name=name):
+                if root.is_symlink() or root.exists():
+                    root.unlink()
+                make()
+                for address in ("shared", "shared/list"):
+                    address = f"+{address}@example.org"
+                    theirs = self.cyrus.deliver(address)
+                    self.scan(self.cyrus.conf)
+                    ours = self.milter.ctl("query", address, check=False)
+                    self.assertEqual(ours.returncode, int(theirs == 452),
+                                     (theirs, ours.stdout))
+
     def test_no_lock_and_no_writing(self):
         self.start()
         self.cyrus.create("user/joe@example.org", STORAGE=10)

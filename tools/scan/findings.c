@@ -46,6 +46,18 @@ void qd_findings_root(struct qd_findings *found, const char *domain,
 		add(found, &found->shared, domain, name, rec);
 }
 
+void qd_findings_hidden(struct qd_findings *found, const char *domain,
+			const char *name)
+{
+	struct qd_record no_limits;
+
+	if (!is_shared(name))
+		return;
+	qd_record_init(&no_limits);
+	no_limits.read = found->options->now;
+	add(found, &found->shared, domain, name, &no_limits);
+}
+
 static void complain(struct qd_findings *found, const char *what,
 		     const char *why)
 {

@@ -101,7 +101,8 @@ static ssize_t read_whole(int fd, char *buffer, size_t size)
 	return (ssize_t)used;
 }
 
-static void note(struct qd_legacy_reader *reader, const struct qd_quotadir *dir,
+/* Is it a root? */
+static bool note(struct qd_legacy_reader *reader, const struct qd_quotadir *dir,
 		 const char *file, size_t length)
 {
 	struct qd_record rec;
@@ -109,40 +110,59 @@ static void note(struct qd_legacy_reader *reader, const struct qd_quotadir *dir,
 
 	if (length > QD_RECORD_FILE_MAX) {
 		malformed(reader, dir, file, "longer than 65536 bytes");
-		return;
+		return false;
 	}
 	switch (qd_quotarecord_file(reader->buffer, length, &rec, &why)) {
 	case QD_QUOTA_ROOT:
 		qd_findings_root(&reader->found, dir->domain,
 				 dir->letter ? file : "", &rec);
-		break;
+		return true;
 	case QD_QUOTA_MALFORMED:
 		malformed(reader, dir, file, why);
 		break;
 	case QD_QUOTA_NONE:
 		break;
 	}
+	return false;
 }
 
-void qd_legacy_read(struct qd_legacy_reader *reader,
-		    const struct qd_quotadir *dir, const char *file)
+/* As read_whole, into the buffer; what went wrong is noted. */
+static ssize_t read_root(struct qd_legacy_reader *reader,
+			 const struct qd_quotadir *dir, const char *file)
 {
-	ssize_t length;
+	ssize_t length = -1;
 	int fd;
 
 	/* no link is followed, no FIFO waited for */
 	fd = openat(dir->fd, file,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0) {
-		/* deleted meanwhile, or not a file: no root */
-		if (errno != ENOENT && errno != ELOOP && errno != ENXIO)
-			unreadable(reader, dir, file, errno);
-		return;
-	}
-	length = read_whole(fd, reader->buffer, sizeof(reader->buffer));
-	if (length < 0 && errno != ELOOP)
+	if (fd >= 0)
+		length = read_whole(fd, reader->buffer, sizeof(reader->buffer));
+	/* deleted meanwhile, or not a file: no root */
+	if (length < 0 && errno != ENOENT && errno != ELOOP && errno != ENXIO)
 		unreadable(reader, dir, file, errno);
-	close(fd);
-	if (length > 0 && is_in_place(reader, dir, file))
-		note(reader, dir, file, (size_t)length);
+	if (fd >= 0)
+		close(fd);
+	return length;
+}
+
+void qd_legacy_read(struct qd_legacy_reader *reader,
+		    const struct qd_quotadir *dir, const char *file)
+{
+	ssize_t length = read_root(reader, dir, file);
+
+	if (length > 0 && !is_in_place(reader, dir, file))
+		return;
+	if (length <= 0 || !note(reader, dir, file, (size_t)length))
+		qd_legacy_hidden(reader, dir, file);
+}
+
+void qd_legacy_hidden(struct qd_legacy_reader *reader,
+		      const struct qd_quotadir *dir, const char *name)
+{
+	bool full = reader->conf->fulldirhash;
+
+	if (dir->letter &&
+	    dir->letter == qd_quotalegacy_letter(name, true, full))
+		qd_findings_hidden(&reader->found, dir->domain, name);
 }

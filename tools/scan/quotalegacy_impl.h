@@ -39,4 +39,8 @@ struct qd_legacy_reader {
 void qd_legacy_read(struct qd_legacy_reader *reader,
 		    const struct qd_quotadir *dir, const char *file);
 
+/* Note that something which is no root is there under the name of one. */
+void qd_legacy_hidden(struct qd_legacy_reader *reader,
+		      const struct qd_quotadir *dir, const char *name);
+
 #endif

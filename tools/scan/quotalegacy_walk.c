@@ -162,14 +162,11 @@ static const struct dirent64 *next_entry(const char *portion, size_t length,
 	return entry;
 }
 
-/* Not Cyrus's own temporary file, and not what is no file at all. */
-static bool may_be_root(const struct dirent64 *entry)
+/* Not Cyrus's own temporary file. */
+static bool is_root_name(const char *name)
 {
-	const char *name = entry->d_name;
 	size_t length = strlen(name);
 
-	if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN)
-		return false;
 	if (name[0] == '.')
 		return false;
 	return length < 4 || strcmp(name + length - 4, ".NEW") != 0;
@@ -182,9 +179,14 @@ static void read_portion(struct qd_legacy_reader *reader,
 	const struct dirent64 *entry;
 	size_t at = 0;
 
-	while ((entry = next_entry(portion, length, &at)))
-		if (may_be_root(entry))
+	while ((entry = next_entry(portion, length, &at))) {
+		if (!is_root_name(entry->d_name))
+			continue;
+		if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN)
 			qd_legacy_read(reader, dir, entry->d_name);
+		else
+			qd_legacy_hidden(reader, dir, entry->d_name);
+	}
 }
 
 /* Leave this portion to a thread that has nothing to do, if there is one. */
