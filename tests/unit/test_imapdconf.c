@@ -185,6 +185,12 @@ static void test_errors(void **state)
 		{ "twice", "configdirectory: /c\n\nconfigdirectory: /d\n",
 		  ":3: configdirectory: set before, on line 1" },
 		{ "directive", "@define: x\n", ":1: a directive" },
+		{ "no switch", "fulldirhash: 2\n",
+		  ":1: fulldirhash: 2: write yes or no" },
+		{ "no virtdomains", "virtdomains: ON\n",
+		  ":1: virtdomains: ON: write off, userid or on" },
+		{ "service twice", "lmtpa_postuser: x\nlmtpb_postuser: x\n",
+		  ":2: lmtpb_postuser: set before, on line 1" },
 		{ "long",
 		  "configdirectory: /c\nquota_db: "
 		  "0123456789012345678901234567890123456789\n",
@@ -221,6 +227,56 @@ static void test_continuation(void **state)
 	assert_non_null(strstr(err.text, ":3: fulldirhash"));
 }
 
+/* As Cyrus: a continued line that does not go on is none. */
+static void test_continued_at_the_end(void **state)
+{
+	struct qd_imapdconf conf;
+	struct qd_error err;
+
+	(void)state;
+	assert_int_equal(read_text("configdirectory: /c\nfulldirhash: yes\\\n",
+				   &conf, &err),
+			 0);
+	assert_false(conf.fulldirhash);
+	assert_int_equal(
+		read_text("configdirectory: /c\npostuser: a\\", &conf, &err),
+		0);
+	assert_string_equal(conf.naming.postuser, "a\\");
+}
+
+/* "NAME_option" is for the service NAME of cyrus.conf; lmtpd's counts. */
+static void test_of_a_service(void **state)
+{
+	static const struct {
+		const char *text;
+		bool strict;
+	} cases[] = {
+		{ "lmtpunix_lmtp_strict_quota: yes\n", true },
+		{ "lmtp_lmtp_strict_quota: yes\nlmtp_strict_quota: no\n",
+		  true },
+		{ "lmtp_strict_quota: yes\nlmtpunix_lmtp_strict_quota: no\n",
+		  false },
+		{ "lmtp_strict_quota: yes\nimap_lmtp_strict_quota: no\n",
+		  true },
+		{ "lmtp_strict_quota: yes\nlmtpunix_: no\nlmtpx: 1\n", true },
+	};
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct qd_imapdconf conf;
+		struct qd_error err;
+
+		snprintf(text, sizeof(text), "configdirectory: /c\n%s",
+			 cases[i].text);
+		if (read_text(text, &conf, &err) < 0)
+			fail_msg("%s", err.text);
+		if (conf.lmtp_strict_quota != cases[i].strict)
+			fail_msg("%s: got %d", cases[i].text,
+				 conf.lmtp_strict_quota);
+	}
+}
+
 static void test_refused_stores(void **state)
 {
 	struct qd_imapdconf conf;
@@ -251,6 +307,8 @@ int main(void)
 		cmocka_unit_test(test_include),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_continuation),
+		cmocka_unit_test(test_continued_at_the_end),
+		cmocka_unit_test(test_of_a_service),
 		cmocka_unit_test(test_refused_stores),
 	};
 

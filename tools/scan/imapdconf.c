@@ -47,7 +47,8 @@ static const char *const key_names[KEYS + 1] = {
 
 struct reader {
 	struct qd_imapdconf *conf;
-	int seen[KEYS]; /* the line it was on */
+	int seen[KEYS];		/* the line it was on */
+	int service_seen[KEYS]; /* the same, for lmtpd alone */
 	char *files[FILES_MAX];
 	int file_count;
 	struct qd_error *err;
@@ -152,26 +153,62 @@ static int store(struct qd_imapdconf *conf, enum key key, const char *value)
 	return 0;
 }
 
+/* What would have been right. */
+static const char *expected(enum key key)
+{
+	switch (key) {
+	case KEY_FULLDIRHASH:
+	case KEY_QUOTA_USE_CONVERSATIONS:
+	case KEY_LMTP_STRICT_QUOTA:
+	case KEY_UNIXHIERARCHYSEP:
+	case KEY_LMTP_DOWNCASE_RCPT:
+		return "write yes or no";
+	case KEY_VIRTDOMAINS:
+		return "write off, userid or on";
+	default:
+		return "too long";
+	}
+}
+
+/*
+ * "lmtpunix_postuser" is postuser for the service lmtpunix of cyrus.conf
+ * alone. What lmtpd goes by is what counts, and lmtp... is how it is called.
+ */
+static bool find_key(const char *name, int *key, bool *of_service)
+{
+	const char *underscore = strchr(name, '_');
+
+	*of_service = false;
+	if (qd_value_choice(name, key_names, key) == 0)
+		return true;
+	*of_service = true;
+	return strncmp(name, "lmtp", 4) == 0 && underscore &&
+	       qd_value_choice(underscore + 1, key_names, key) == 0;
+}
+
 static int set_key(struct reader *r, const struct place *at, const char *name,
 		   const char *value)
 {
 	char text[300];
-	int key;
+	bool of_service;
+	int key, *seen;
 
-	if (qd_value_choice(name, key_names, &key) < 0)
+	if (!find_key(name, &key, &of_service))
 		return 0;
-	if (r->seen[key]) {
+	seen = of_service ? &r->service_seen[key] : &r->seen[key];
+	if (*seen) {
 		snprintf(text, sizeof(text),
-			 "%s: set before, on line %d; Cyrus refuses that too",
-			 name, r->seen[key]);
+			 "%s: set before, on line %d; keep one of the two",
+			 name, *seen);
 		return fail(r, at, text);
 	}
-	r->seen[key] = at->line;
+	*seen = at->line;
+	if (!of_service && r->service_seen[key])
+		return 0;
 	if (store(r->conf, (enum key)key, value) == 0)
 		return 0;
-	snprintf(text, sizeof(text),
-		 "%s: %.100s: not a value that Cyrus understands, or too long",
-		 name, value);
+	snprintf(text, sizeof(text), "%s: %.100s: %s", name, value,
+		 expected((enum key)key));
 	return fail(r, at, text);
 }
 
@@ -226,40 +263,58 @@ static int read_line(struct reader *r, const struct place *at, char *line)
 	return set_key(r, at, name, value);
 }
 
-/* The next line with its continuations, in *line; false at the end. */
+/* Cut off the end of a line; does the next one go on with it? */
+static bool is_continued(char *part, size_t *length)
+{
+	if (!*length || part[*length - 1] != '\n')
+		return false;
+	part[--*length] = '\0';
+	if (!*length || part[*length - 1] != '\\')
+		return false;
+	part[--*length] = '\0';
+	return true;
+}
+
+static bool append(char **line, size_t *size, size_t used, const char *part,
+		   size_t length)
+{
+	char *grown;
+
+	if (used + length + 1 > *size) {
+		grown = realloc(*line, used + length + 1);
+		if (!grown)
+			return false;
+		*line = grown;
+		*size = used + length + 1;
+	}
+	memcpy(*line + used, part, length + 1);
+	return true;
+}
+
+/*
+ * The next line with its continuations, in *line; false at the end. One that
+ * is to go on and does not is lost, as it is to Cyrus.
+ */
 static bool next_line(FILE *fp, char **line, size_t *size, int *number)
 {
 	char *part = NULL;
 	size_t part_size = 0, used = 0;
-	ssize_t length;
-	bool more = true;
+	bool whole = false;
+	ssize_t n;
 
-	while (more && (length = getline(&part, &part_size, fp)) >= 0) {
-		size_t n = (size_t)length;
-		char *grown;
+	while (!whole && (n = getline(&part, &part_size, fp)) >= 0) {
+		size_t length = (size_t)n;
 
 		++*number;
-		if (n && part[n - 1] == '\n')
-			part[--n] = '\0';
-		more = n && part[n - 1] == '\\';
-		n -= more;
-		if (used + n + 1 > *size) {
-			grown = realloc(*line, used + n + 1);
-			if (!grown)
-				break;
-			*line = grown;
-			*size = used + n + 1;
+		whole = !is_continued(part, &length);
+		if (!append(line, size, used, part, length)) {
+			whole = false;
+			break;
 		}
-		memcpy(*line + used, part, n);
-		used += n;
-		(*line)[used] = '\0';
-		if (!more) {
-			free(part);
-			return true;
-		}
+		used += length;
 	}
 	free(part);
-	return used > 0;
+	return whole;
 }
 
 /* Cyrus refuses a file that is included twice, and so any loop. */
