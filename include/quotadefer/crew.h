@@ -38,6 +38,9 @@ int qd_crew_add(struct qd_crew *crew, void *task);
 /* True while some thread has nothing to do: worth splitting a task. */
 bool qd_crew_is_hungry(struct qd_crew *crew);
 
+/* Was it stopped by tick? Then a long task may as well end early. */
+bool qd_crew_is_stopped(struct qd_crew *crew);
+
 /*
  * Work off the pile. Returns 0 when nothing is left, -1 if a tick stopped it
  * or no thread could be started.

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent /
@@ -509,16 +510,23 @@ class Trees(Scanned):
         self.assertEqual(len(self.over()), 5002)
 
     def test_interrupted(self):
-        for n in range(20000):
+        """Stopped in the middle of a directory it says so, at once."""
+        for n in range(3000):
             self.tree.set(f"m{n}", 0)
-        process = subprocess.Popen(
-            [parts.SCAN, "-c", self.milter.conf, "-o",
-             f"imapd_conf={self.tree.conf}", "-o", "scan_threads=1"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-        # 0 if it was done already
-        self.assertIn(process.returncode, (0, 75, -signal.SIGTERM))
+        self.go()
+        before = self.table()
+        trace = self.place.dir / "trace"
+        done = parts.run(
+            "strace", "-f", "-o", trace, "-e", "trace=openat", "-e",
+            "inject=openat:delay_exit=1000:when=500+", "-e",
+            "inject=openat:signal=SIGTERM:when=600", parts.SCAN, "-c",
+            self.milter.conf, "-o", f"imapd_conf={self.tree.conf}", "-o",
+            "scan_threads=1", check=False)
+        self.assertEqual(done.returncode, 75, done.stderr)
+        self.assertIn("stopped by a signal (Terminated)", done.stderr)
+        self.assertEqual(self.table(), before)
+        opened = trace.read_text().count('"user.m')
+        self.assertLess(opened, 2900)
 
     def test_settings_and_exit_codes(self):
         self.assertEqual(self.go("-n").stdout, "")
@@ -620,12 +628,12 @@ class Published(unittest.TestCase):
                                    self.SOURCE, "{quotadefer}:log",
                                    self.LEASE])
 
-    def start_and_stop(self):
+    def start_and_stop(self, *slower):
         """A scan that is stopped when it lists the first directory."""
         process = subprocess.Popen(
             ["strace", "-f", "-o", "/dev/null", "-e", "trace=getdents64",
-             "-e", "inject=getdents64:signal=SIGSTOP:when=1", parts.SCAN,
-             "--force", "-c", self.milter.conf, "-o",
+             "-e", "inject=getdents64:signal=SIGSTOP:when=1", *slower,
+             parts.SCAN, "--force", "-c", self.milter.conf, "-o",
              f"imapd_conf={self.tree.conf}", "-o", "scan_threads=1"],
             stderr=subprocess.PIPE, text=True)
         pid = int(wait_for("it has the lease", lambda: self.redis.cli(
@@ -674,8 +682,13 @@ class Published(unittest.TestCase):
     def test_redis_goes_away_meanwhile(self):
         """What went wrong is said, not that something did."""
         self.grow(3000)
-        process, pid = self.start_and_stop()
+        process, pid = self.start_and_stop(
+            "-e", "trace=getdents64,openat", "-e",
+            "inject=openat:delay_exit=1000:when=2000+")
         self.redis.stop(signal.SIGKILL)
+        # the lease is due to be renewed while the scan goes on
+        wait_for("6 s of the scan are over", lambda: time.time() -
+                 os.stat(f"/proc/{pid}").st_mtime > 6)
         os.kill(pid, signal.SIGCONT)
         text = process.communicate()[1]
         self.assertEqual(process.returncode, 69, text)

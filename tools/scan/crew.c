@@ -84,6 +84,16 @@ bool qd_crew_is_hungry(struct qd_crew *crew)
 	return hungry;
 }
 
+bool qd_crew_is_stopped(struct qd_crew *crew)
+{
+	bool stopped;
+
+	pthread_mutex_lock(&crew->lock);
+	stopped = crew->stopped;
+	pthread_mutex_unlock(&crew->lock);
+	return stopped;
+}
+
 /* The next task; NULL when the pile is empty and nobody can add to it. */
 static void *next_task(struct qd_crew *crew)
 {

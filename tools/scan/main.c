@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -47,6 +48,12 @@ struct run {
 	struct qd_progress progress;
 	struct qd_published done;
 	time_t renewed;
+	struct qd_error stopped; /* why the scan was, if it was */
+};
+
+/* How often a lease is made to last longer; see LEASE_MS. */
+enum {
+	RENEW_S = 5
 };
 
 static volatile sig_atomic_t interrupted;
@@ -138,18 +145,17 @@ static int become_owner(const struct run *run, struct qd_error *err)
 static int on_tick(void *arg, const struct qd_scan *scan)
 {
 	struct run *run = arg;
-	struct qd_error err = { 0 };
 	time_t now = time(NULL);
 
 	qd_progress_show(&run->progress, scan);
 	if (interrupted)
-		return -1;
-	if (run->self && !run->dry_run && now - run->renewed >= 5) {
-		run->renewed = now;
-		if (run->publisher->renew(run->self, &err) < 0)
-			return -1;
-	}
-	return 0;
+		return qd_error_set(&run->stopped, EX_TEMPFAIL,
+				    "stopped by a signal (%s)",
+				    strsignal(interrupted));
+	if (run->dry_run || llabs((long long)(now - run->renewed)) < RENEW_S)
+		return 0;
+	run->renewed = now;
+	return run->publisher->renew(run->self, &run->stopped);
 }
 
 static int scan(struct run *run, struct qd_error *err)
@@ -169,6 +175,8 @@ static int scan(struct run *run, struct qd_error *err)
 
 	rc = qd_quotastore_scan(&run->conf, &options, &run->scan, err);
 	qd_progress_end(&run->progress);
+	if (rc < 0 && run->stopped.status)
+		*err = run->stopped;
 	return rc;
 }
 

@@ -142,9 +142,10 @@ static void list(struct qd_legacy_reader *reader, struct qd_crew *crew,
 		 struct qd_quotadir *dir, portion_fn *each)
 {
 	_Alignas(struct dirent64) char portion[PORTION];
-	ssize_t n;
+	ssize_t n = 0;
 
-	while ((n = getdents64(dir->fd, portion, sizeof(portion))) > 0)
+	while (!qd_crew_is_stopped(crew) &&
+	       (n = getdents64(dir->fd, portion, sizeof(portion))) > 0)
 		each(reader, crew, dir, portion, (size_t)n);
 	if (n < 0)
 		not_opened(reader, dir->path, errno);
