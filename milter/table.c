@@ -256,15 +256,24 @@ static struct qd_table *new_table(const char *dir, enum qd_table_mode mode,
 	return table;
 }
 
+static int directory_not_opened(const char *dir, struct qd_error *err)
+{
+	if (errno == ENOENT)
+		return qd_error_set(err, EX_UNAVAILABLE,
+				    "table %s: %m; quotadefer-scan and the "
+				    "filter make it when root starts them",
+				    dir);
+	return qd_error_set(err, errno == EACCES ? EX_NOPERM : EX_UNAVAILABLE,
+			    "table %s: %m", dir);
+}
+
 /* The directory, locked: only one process at a time opens and sets aside. */
 static int lock_directory(const char *dir, struct qd_error *err)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
-		return qd_error_set(
-			err, errno == EACCES ? EX_NOPERM : EX_UNAVAILABLE,
-			"table %s: %m", dir);
+		return directory_not_opened(dir, err);
 	if (flock(fd, LOCK_EX) < 0) {
 		qd_error_set(err, EX_IOERR, "table %s: flock: %m", dir);
 		close(fd);

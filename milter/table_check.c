@@ -10,13 +10,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* What the child process reports through its exit status. */
-enum {
-	GOOD,
-	BAD,
-	UNREADABLE
-};
-
 static int count_record(void *arg, const char *root, const char *source,
 			const struct qd_record *rec)
 {
@@ -64,16 +57,16 @@ static void on_assert(MDB_env *env, const char *message)
 {
 	(void)env;
 	(void)message;
-	_exit(BAD);
+	_exit(EX_DATAERR);
 }
 
-/* Runs in the child; says why on fd and ends the process. */
+/* Runs in the child; says why on fd and in the status of its end. */
 static _Noreturn void check_in_child(const char *dir, int64_t map_size, int fd)
 {
 	struct qd_table table = { .map_size = map_size };
 	struct qd_error err = { 0 };
 	const struct rlimit no_core = { 0, 0 };
-	int status = GOOD;
+	int status = EX_OK;
 
 	setrlimit(RLIMIT_CORE, &no_core);
 	alarm(600);
@@ -83,11 +76,11 @@ static _Noreturn void check_in_child(const char *dir, int64_t map_size, int fd)
 	if (qd_table_open_env(&table, &err) == 0)
 		mdb_env_set_assert(table.env, on_assert);
 	if (!table.env && err.status == EX_UNAVAILABLE)
-		_exit(GOOD); /* nothing in it yet */
+		_exit(EX_OK); /* nothing in it yet */
 	if (!table.env || read_all(&table, &err) < 0)
-		status = err.status == EX_DATAERR ? BAD : UNREADABLE;
+		status = err.status;
 	if (write(fd, err.text, strlen(err.text)) < 0)
-		status = status ? status : UNREADABLE;
+		status = status ? status : EX_IOERR;
 	_exit(status);
 }
 
@@ -100,17 +93,18 @@ static bool died_of_damage(int status)
 
 static int verdict(const char *dir, int status, struct qd_error *err)
 {
-	if (WIFEXITED(status) && WEXITSTATUS(status) == GOOD)
+	int ended = WIFEXITED(status) ? WEXITSTATUS(status) : EX_IOERR;
+
+	if (ended == EX_OK)
 		return 0;
-	if (died_of_damage(status) ||
-	    (WIFEXITED(status) && WEXITSTATUS(status) == BAD)) {
+	if (died_of_damage(status) || ended == EX_DATAERR) {
 		err->status = EX_DATAERR;
 		if (!err->text[0])
 			qd_error_set(err, EX_DATAERR,
 				     "table %s: data.mdb is damaged", dir);
 		return 1;
 	}
-	err->status = EX_IOERR;
+	err->status = ended;
 	if (!err->text[0])
 		qd_error_set(err, EX_IOERR, "table %s: could not be read", dir);
 	return -1;

@@ -242,6 +242,7 @@ class RealCyrus(Scanned):
                    "-o", f"imapd_conf={self.cyrus.conf}"]
         refused = parts.run(*command, check=False)
         self.assertEqual(refused.returncode, 69)
+        self.assertIn("when root starts", refused.stderr)
         self.milter.settings["table"].mkdir()
         self.milter.settings["table"].chmod(0o2770)
         shutil.chown(self.milter.settings["table"], "postfix", "postfix")
@@ -466,6 +467,32 @@ class Trees(Scanned):
         parts.run("mount", "-o", "remount,ro", disk)
         self.assertIn("Read-only file system", self.refused(status=74))
         self.assertIn("add user.good ", self.go("--dry-run").stdout)
+
+    def test_what_somebody_else_may(self):
+        """Any user may try it dry on what he may read."""
+        self.drop_to_nobody()
+        command = ["setpriv", "--reuid=nobody", "--regid=nogroup",
+                   "--clear-groups", parts.SCAN, "-c", self.milter.conf,
+                   "-o", f"imapd_conf={self.tree.conf}"]
+        done = parts.run(*command, "--dry-run")
+        self.assertIn("add user.full ", done.stdout)
+        self.assertFalse(self.milter.settings["table"].exists())
+        self.go()
+        table = self.milter.settings["table"]
+        for path, mode, words in (
+                (table, 0o2770, f"{table}: Permission denied"),
+                (table, 0o2777, "give them a common group"),
+                (self.tree.conf, 0o640, "imapd_conf "),
+                (self.tree.dir / "quota", 0o750, "as the user of Cyrus")):
+            with self.subTest(path=path):
+                before = path.stat().st_mode
+                path.chmod(mode)
+                refused = parts.run(*command, "--dry-run", "-o", "table=" + (
+                    str(table) if path == table else "/nonexistent"),
+                    check=False)
+                self.assertEqual(refused.returncode, 77, refused.stderr)
+                self.assertIn(words, refused.stderr)
+                path.chmod(before)
 
     def test_two_at_once(self):
         self.go()

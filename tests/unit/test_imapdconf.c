@@ -171,6 +171,10 @@ static void test_include(void **state)
 		 scratch_path("none.conf"));
 	assert_int_equal(read_text(text, &conf, &err), -1);
 	assert_non_null(strstr(err.text, "imapd.conf:2: @include"));
+	assert_int_equal(read_text("configdirectory: /c\n@include: none.conf\n",
+				   &conf, &err),
+			 -1);
+	assert_non_null(strstr(err.text, "write an absolute path"));
 }
 
 static void test_errors(void **state)

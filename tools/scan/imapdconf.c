@@ -2,6 +2,7 @@
 #include "quotadefer/imapdconf.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 enum {
 	FILES_MAX = 32
 };
+
+/* Cyrus looks from wherever its master happened to be started. */
+#define ABSOLUTE "; write an absolute path"
 
 /* The keys of imapd.conf(5) that are read. */
 enum key {
@@ -347,11 +351,14 @@ static int read_file(struct reader *r, const char *path,
 	at.file = r->files[r->file_count - 1];
 	fp = fopen(path, "re");
 	if (!fp && from)
-		return qd_error_set(r->err, EX_CONFIG, "%s:%d: @include %s: %m",
-				    from->file, from->line, path);
+		return qd_error_set(r->err, EX_CONFIG,
+				    "%s:%d: @include %s: %m%s", from->file,
+				    from->line, path,
+				    path[0] == '/' ? "" : ABSOLUTE);
 	if (!fp)
-		return qd_error_set(r->err, EX_CONFIG, "imapd_conf %s: %m",
-				    path);
+		return qd_error_set(r->err,
+				    errno == EACCES ? EX_NOPERM : EX_CONFIG,
+				    "imapd_conf %s: %m", path);
 	while (rc == 0 && next_line(fp, &line, &size, &at.line))
 		rc = read_line(r, &at, line);
 	if (rc == 0 && ferror(fp))

@@ -131,7 +131,8 @@ static int become_owner(const struct run *run, struct qd_error *err)
 		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
 	if (qd_privs_owner(base, &owner, err) < 0) {
 		err->status = EX_TEMPFAIL;
-		return -1;
+		return qd_error_prefix(err, "configdirectory, or the place of "
+					    "quota_db_path");
 	}
 	if (!settings->redis && !run->dry_run &&
 	    qd_privs_directory(settings->table, 02770, &owner, err) < 0)

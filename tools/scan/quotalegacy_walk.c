@@ -360,6 +360,23 @@ static int add_letters(struct qd_crew *crew, const struct qd_imapdconf *conf,
 	return rc;
 }
 
+/* Why, in *err, for errno; 0 if it may do without. */
+static int tree_not_opened(const char *path, struct qd_error *err)
+{
+	bool missing = errno == ENOENT;
+
+	if (errno == EACCES)
+		return qd_error_set(err, EX_NOPERM,
+				    "%s: %m; run it as the user of Cyrus, or "
+				    "as root, which becomes him",
+				    path);
+	qd_error_set(err, EX_TEMPFAIL,
+		     "%s: %m; is imapd.conf the right one, and its disk "
+		     "mounted?",
+		     path);
+	return missing ? 0 : -1;
+}
+
 /*
  * base/quota or base/domain, which may be links of the administrator's. Each
  * is made with its first root; *found stays as it is if this one was not.
@@ -376,12 +393,8 @@ static int add_tree(struct qd_crew *crew, const struct qd_imapdconf *conf,
 		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
 	snprintf(path, sizeof(path), "%s/%s", base, name);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		int missing = errno == ENOENT;
-
-		qd_error_set(err, EX_TEMPFAIL, "%s: %m", path);
-		return missing ? 0 : -1;
-	}
+	if (fd < 0)
+		return tree_not_opened(path, err);
 	*found = true;
 	dir = new_dir(fd, name, "", '\0');
 	rc = dir ? add_letters(crew, conf, kind, dir) : -1;
