@@ -104,10 +104,38 @@ static int make_parents(const char *path, struct qd_error *err)
 	return 0;
 }
 
+/* A new directory as it is to be, under a name that nobody looks at. */
+static int make_directory(const char *made, mode_t mode,
+			  const struct qd_identity *owner)
+{
+	if (mkdir(made, 0700) < 0)
+		return -1;
+	if (geteuid() == 0 && chown(made, owner->uid, owner->gid) < 0)
+		return -1;
+	/* after chown, which takes the set-group-id bit off */
+	return chmod(made, mode);
+}
+
+/* Give it its name, unless another process was faster. */
+static int name_directory(const char *made, const char *path)
+{
+	struct stat st;
+	int rc = renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_NOREPLACE);
+
+	/* not every file system can; it replaces only what is empty */
+	if (rc < 0 && errno == EINVAL)
+		rc = rename(made, path);
+	if (rc < 0 && (errno == EEXIST || errno == ENOTEMPTY))
+		rc = stat(path, &st);
+	return rc;
+}
+
 int qd_privs_directory(const char *path, mode_t mode,
 		       const struct qd_identity *owner, struct qd_error *err)
 {
+	char made[300];
 	struct stat st;
+	int rc;
 
 	if (stat(path, &st) == 0) {
 		if (S_ISDIR(st.st_mode))
@@ -117,14 +145,14 @@ int qd_privs_directory(const char *path, mode_t mode,
 	}
 	if (make_parents(path, err) < 0)
 		return -1;
-	if (mkdir(path, 0700) < 0)
-		return qd_error_set(err, EX_CANTCREAT, "%s: %m", path);
-	if (geteuid() == 0 && chown(path, owner->uid, owner->gid) < 0)
-		return qd_error_set(err, EX_CANTCREAT, "%s: chown: %m", path);
-	/* after chown, which takes the set-group-id bit off */
-	if (chmod(path, mode) < 0)
-		return qd_error_set(err, EX_CANTCREAT, "%s: chmod: %m", path);
-	return 0;
+	snprintf(made, sizeof(made), "%s.new-%ld", path, (long)getpid());
+	rc = make_directory(made, mode, owner);
+	if (rc == 0)
+		rc = name_directory(made, path);
+	if (rc < 0)
+		qd_error_set(err, EX_CANTCREAT, "%s: %m", path);
+	rmdir(made); /* gone already if it has its name */
+	return rc;
 }
 
 /* Give one of the table's files, never a link, to the group. */
