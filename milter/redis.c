@@ -91,10 +91,13 @@ static int read_secret(const char *path, char *out, size_t size,
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0)
-		return qd_error_set(err, EX_CONFIG,
-				    "redis_password_file %s: "
-				    "%m",
-				    path);
+		return qd_error_set(
+			err, errno == EACCES ? EX_NOPERM : EX_CONFIG,
+			"redis_password_file %s: %m%s", path,
+			errno == EACCES ? "; let a group read it that the "
+					  "scanner's user and the filter's "
+					  "are in" :
+					  "");
 	if (fstat(fd, &st) == 0 && (st.st_mode & S_IROTH))
 		qd_error_set(err, EX_CONFIG,
 			     "redis_password_file %s: everybody may read it; "

@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import time
@@ -350,6 +351,10 @@ class Feed(unittest.TestCase):
         self.assertEqual(refused.returncode, 78)
         self.assertIn("everybody may read it", refused.stderr)
         secret.chmod(0o600)
+        refused = self.scan(*settings, check=False)
+        self.assertEqual(refused.returncode, 77)
+        self.assertIn("let a group read it", refused.stderr)
+        shutil.chown(secret, "cyrus")
         self.scan(*settings)
         self.scan("-o", f"redis=redis://:s3cret@127.0.0.1:{self.redis.port}")
 

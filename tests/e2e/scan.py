@@ -468,6 +468,14 @@ class Trees(Scanned):
         self.assertIn("Read-only file system", self.refused(status=74))
         self.assertIn("add user.good ", self.go("--dry-run").stdout)
 
+    def test_never_as_root(self):
+        """Not even where the tree is root's."""
+        for path in (self.tree.dir, self.tree.dir / "quota"):
+            self.assertEqual(path.owner(), "root")
+        self.go()
+        for path in self.milter.settings["table"].iterdir():
+            self.assertEqual(path.owner(), "cyrus")
+
     def test_what_somebody_else_may(self):
         """Any user may try it dry on what he may read."""
         self.drop_to_nobody()

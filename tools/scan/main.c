@@ -116,24 +116,42 @@ static int read_conf(struct run *run, struct qd_error *err)
 	return 0;
 }
 
+/* The owner of Cyrus's files, or of a place that root made for them: cyrus. */
+static int find_owner(const struct run *run, struct qd_identity *owner,
+		      struct qd_error *err)
+{
+	char base[1024];
+
+	if (qd_imapdconf_quota_base(&run->conf, base, sizeof(base)) < 0)
+		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
+	if (qd_privs_owner(base, owner, err) < 0) {
+		err->status = EX_TEMPFAIL;
+		return qd_error_prefix(err, "configdirectory, or the place of "
+					    "quota_db_path");
+	}
+	if (owner->uid != 0)
+		return 0;
+	if (qd_privs_find("cyrus", owner, err) < 0)
+		return qd_error_set(err, EX_NOPERM,
+				    "%s belongs to root, and there is no user "
+				    "cyrus: chown it to the user of Cyrus, as "
+				    "whom it is to be read",
+				    base);
+	return 0;
+}
+
 /* Cyrus's files are read as the user who owns them, never as root for him. */
 static int become_owner(const struct run *run, struct qd_error *err)
 {
 	const struct qd_settings *settings = run->settings;
-	char base[1024];
 	struct qd_identity owner;
 	struct stat table;
 	gid_t group = (gid_t)-1;
 
 	if (geteuid() != 0)
 		return 0;
-	if (qd_imapdconf_quota_base(&run->conf, base, sizeof(base)) < 0)
-		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
-	if (qd_privs_owner(base, &owner, err) < 0) {
-		err->status = EX_TEMPFAIL;
-		return qd_error_prefix(err, "configdirectory, or the place of "
-					    "quota_db_path");
-	}
+	if (find_owner(run, &owner, err) < 0)
+		return -1;
 	if (!settings->redis && !run->dry_run &&
 	    qd_privs_directory(settings->table, 02770, &owner, err) < 0)
 		return -1;
