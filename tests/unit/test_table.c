@@ -414,8 +414,8 @@ static void test_not_filled(void **state)
 	assert_int_equal(mdb_env_create(&env), 0);
 	assert_int_equal(mdb_env_open(env, scratch_path("bare"), 0, 0600), 0);
 	mdb_env_close(env);
-	assert_int_equal(qd_table_open(scratch_path("bare"), QD_TABLE_READ,
-				       MAP, &table, NULL, &err),
+	assert_int_equal(qd_table_open(scratch_path("bare"), QD_TABLE_READ, MAP,
+				       &table, NULL, &err),
 			 -1);
 	assert_int_equal(err.status, EX_UNAVAILABLE);
 	qd_table_close(&table);
