@@ -23,6 +23,11 @@ import parts  # noqa: E402
 from parts import Tree, wait_for  # noqa: E402
 
 
+# LeakSanitizer cannot work in a process that is traced
+TRACED = {**os.environ, "ASAN_OPTIONS":
+          os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+
+
 class Scanned(unittest.TestCase):
     """A table to scan into; the filter itself is not started."""
 
@@ -208,7 +213,8 @@ class RealCyrus(Scanned):
         trace = self.place.dir / "trace"
         parts.run("strace", "-f", "-yy", "-o", trace, "-e",
                   "trace=%file,%desc,flock", parts.SCAN, "-c",
-                  self.milter.conf, "-o", f"imapd_conf={self.cyrus.conf}")
+                  self.milter.conf, "-o", f"imapd_conf={self.cyrus.conf}",
+                  env=TRACED)
         config = str(self.cyrus.dir / "conf")
         lines = [line for line in trace.read_text().splitlines()
                  if config in line]
@@ -227,7 +233,8 @@ class RealCyrus(Scanned):
         trace = self.place.dir / "trace"
         parts.run("strace", "-f", "-o", trace, "-e",
                   "trace=setresuid,setresgid,openat", parts.SCAN, "-c",
-                  self.milter.conf, "-o", f"imapd_conf={self.cyrus.conf}")
+                  self.milter.conf, "-o", f"imapd_conf={self.cyrus.conf}",
+                  env=TRACED)
         text = trace.read_text()
         uid = pwd.getpwnam("cyrus").pw_uid
         drop = re.search(rf"setresuid\({uid}, {uid}, {uid}\) += 0", text)
@@ -285,8 +292,9 @@ class Trees(Scanned):
         primary, replica = pty.openpty()
         # being traced it is slow enough to be watched
         process = subprocess.Popen(
-            ["strace", "-f", "-o", "/dev/null", parts.SCAN, "-c", self.milter.conf, "-o",
-             f"imapd_conf={self.tree.conf}", "-o", "scan_threads=1"],
+            ["strace", "-f", "-o", "/dev/null", parts.SCAN, "-c",
+             self.milter.conf, "-o", f"imapd_conf={self.tree.conf}", "-o",
+             "scan_threads=1"], env=TRACED,
             stdin=subprocess.DEVNULL, stdout=replica, stderr=replica)
         os.close(replica)
         text = ""
@@ -562,7 +570,7 @@ class Trees(Scanned):
             "inject=openat:delay_exit=1000:when=500+", "-e",
             "inject=openat:signal=SIGTERM:when=600", parts.SCAN, "-c",
             self.milter.conf, "-o", f"imapd_conf={self.tree.conf}", "-o",
-            "scan_threads=1", check=False)
+            "scan_threads=1", check=False, env=TRACED)
         self.assertEqual(done.returncode, 75, done.stderr)
         self.assertIn("stopped by a signal (Terminated)", done.stderr)
         self.assertEqual(self.table(), before)
@@ -676,7 +684,7 @@ class Published(unittest.TestCase):
              "-e", "inject=getdents64:signal=SIGSTOP:when=1", *slower,
              parts.SCAN, "--force", "-c", self.milter.conf, "-o",
              f"imapd_conf={self.tree.conf}", "-o", "scan_threads=1"],
-            stderr=subprocess.PIPE, text=True)
+            stderr=subprocess.PIPE, text=True, env=TRACED)
         pid = int(wait_for("it has the lease", lambda: self.redis.cli(
             "GET", self.LEASE)).split()[1])
         status = pathlib.Path(f"/proc/{pid}/status")
