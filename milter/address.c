@@ -11,21 +11,50 @@ struct reader {
 	const char *at, *end;
 };
 
+/* How long the character is, if it is text; else 0. */
+static size_t text_length(const char *at)
+{
+	uint32_t c;
+	size_t length;
+
+	/* nearly every character of nearly every address */
+	if (*at >= 0x20 && *at < 0x7f)
+		return 1;
+	length = qd_utf8_next(at, &c);
+	/* C0, DEL and C1 controls have no place in an address */
+	return length && c >= 0xa0 ? length : 0;
+}
+
 /* One character into out, whole; false if it is not text or has no room. */
 static bool take(struct reader *r, char *out, size_t size, size_t *used)
 {
-	uint32_t c;
-	size_t length = qd_utf8_next(r->at, &c);
+	size_t length = text_length(r->at);
 
-	/* C0, DEL and C1 controls have no place in an address */
-	if (!length || c < 0x20 || (c >= 0x7f && c < 0xa0))
-		return false;
-	if (*used + length >= size)
+	if (!length || *used + length >= size)
 		return false;
 	memcpy(out + *used, r->at, length);
 	*used += length;
 	out[*used] = '\0';
 	r->at += length;
+	return true;
+}
+
+/* All up to end into out; false if it is not text, nothing, or has no room. */
+static bool take_until(struct reader *r, const char *end, char *out,
+		       size_t size)
+{
+	size_t length = (size_t)(end - r->at), step;
+
+	if (length == 0 || length >= size)
+		return false;
+	for (const char *at = r->at; at < end; at += step) {
+		step = text_length(at);
+		if (!step)
+			return false;
+	}
+	memcpy(out, r->at, length);
+	out[length] = '\0';
+	r->at = end;
 	return true;
 }
 
@@ -49,15 +78,11 @@ static bool read_quoted(struct reader *r, char *out, size_t size)
 /* A dot-string; dots where RFC 5321 has none are let through, as MTAs do. */
 static bool read_dot_string(struct reader *r, char *out, size_t size)
 {
-	size_t used = 0;
+	const char *end = r->at + strcspn(r->at, "@ ()<>[]:;\\,\"");
 
-	while (r->at < r->end && *r->at != '@') {
-		if (strchr(" ()<>[]:;\\,\"", *r->at))
-			return false;
-		if (!take(r, out, size, &used))
-			return false;
-	}
-	return used > 0;
+	if (end != r->end && *end != '@')
+		return false;
+	return take_until(r, end, out, size);
 }
 
 static bool is_domain_char(char c)
@@ -69,16 +94,16 @@ static bool is_domain_char(char c)
 
 static bool read_domain(struct reader *r, char *out, size_t size)
 {
-	size_t used = 0;
+	size_t length = (size_t)(r->end - r->at);
 
-	while (r->at < r->end) {
-		if (!is_domain_char(*r->at) || !take(r, out, size, &used))
+	for (const char *at = r->at; at < r->end; at++)
+		if (!is_domain_char(*at))
 			return false;
-	}
-	if (used > 1 && out[used - 1] == '.')
-		out[--used] = '\0';
-	return used > 0 && out[0] != '.' && out[used - 1] != '.' &&
-	       !strstr(out, "..");
+	if (!take_until(r, r->end, out, size))
+		return false;
+	if (length > 1 && out[length - 1] == '.')
+		out[--length] = '\0';
+	return out[0] != '.' && out[length - 1] != '.' && !strstr(out, "..");
 }
 
 /* "@one,@two:" in front of the mailbox, obsolete and to be ignored */
