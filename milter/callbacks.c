@@ -200,11 +200,9 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 /* "" for a macro that the MTA did not send */
 static const char *macro(SMFICTX *ctx, const char *name)
 {
-	char key[32];
-	const char *value;
+	/* libmilter only lacks the const */
+	const char *value = smfi_getsymval(ctx, (char *)name);
 
-	snprintf(key, sizeof(key), "%s", name);
-	value = smfi_getsymval(ctx, key);
 	return value ? value : "";
 }
 
@@ -215,12 +213,14 @@ static const char *macro(SMFICTX *ctx, const char *name)
  */
 static bool is_local_submission(SMFICTX *ctx)
 {
-	const char *address = macro(ctx, "{client_addr}");
+	const char *address;
 
-	return strcmp(macro(ctx, "{client_port}"), "0") == 0 &&
-	       (strcmp(address, "127.0.0.1") == 0 ||
-		strcmp(address, "::1") == 0 ||
-		strcmp(address, "IPv6:::1") == 0 || strcmp(address, "0") == 0);
+	if (strcmp(macro(ctx, "{client_port}"), "0") != 0)
+		return false;
+	address = macro(ctx, "{client_addr}");
+	return strcmp(address, "127.0.0.1") == 0 ||
+	       strcmp(address, "::1") == 0 ||
+	       strcmp(address, "IPv6:::1") == 0 || strcmp(address, "0") == 0;
 }
 
 static void log_deferral(SMFICTX *ctx, const char *what, const char *line)
