@@ -211,7 +211,20 @@ static size_t put(char *out, size_t used, size_t size, const char *text)
 	return used + length;
 }
 
-static int send_macros(struct mc *mc, const struct stage *stage)
+/* Append one packet to out, which has room for it. */
+static size_t pack(unsigned char *out, size_t used, int command,
+		   const void *data, size_t length)
+{
+	uint32_t size = htonl((uint32_t)length + 1);
+
+	memcpy(out + used, &size, 4);
+	out[used + 4] = (unsigned char)command;
+	memcpy(out + used + 5, data, length);
+	return used + 5 + length;
+}
+
+static size_t pack_macros(const struct mc *mc, const struct stage *stage,
+			  unsigned char *out)
 {
 	char data[4096], names[256], *rest, *name;
 	size_t used = 0;
@@ -231,18 +244,29 @@ static int send_macros(struct mc *mc, const struct stage *stage)
 		used = put(data, used, sizeof(data), name);
 		used = put(data, used, sizeof(data), value);
 	}
-	return used > 1 ? mc_send(mc, 'D', data, used) : 0;
+	return used > 1 ? pack(out, 0, 'D', data, used) : 0;
 }
 
+static size_t pack_event(const struct mc *mc, const struct stage *stage,
+			 const void *data, size_t length, unsigned char *out)
+{
+	size_t used = pack_macros(mc, stage, out);
+
+	return pack(out, used, stage->event, data, length);
+}
+
+/* Macros and event in one write, as Postfix's stream has them. */
 static struct mc_reply exchange(struct mc *mc, const struct stage *stage,
 				const void *data, size_t length)
 {
 	struct mc_reply none = { .type = MC_NOREPLY };
+	unsigned char out[MC_WIRE];
+	size_t used;
 
 	if (mc->steps & stage->no)
 		return none;
-	if (send_macros(mc, stage) < 0 ||
-	    mc_send(mc, stage->event, data, length) < 0) {
+	used = pack_event(mc, stage, data, length, out);
+	if (send(mc->fd, out, used, MSG_NOSIGNAL) != (ssize_t)used) {
 		none.type = MC_LOST;
 		return none;
 	}
@@ -252,17 +276,34 @@ static struct mc_reply exchange(struct mc *mc, const struct stage *stage,
 	return mc_receive(mc);
 }
 
+static size_t arguments(char data[8192], const char *text,
+			const char *const *args)
+{
+	size_t used = 0;
+
+	if (text)
+		used = put(data, used, 8192, text);
+	for (; args && *args; args++)
+		used = put(data, used, 8192, *args);
+	return used;
+}
+
 struct mc_reply mc_event(struct mc *mc, int event, const char *text,
 			 const char *const *args)
 {
 	char data[8192];
-	size_t used = 0;
+	size_t used = arguments(data, text, args);
 
-	if (text)
-		used = put(data, used, sizeof(data), text);
-	for (; args && *args; args++)
-		used = put(data, used, sizeof(data), *args);
 	return exchange(mc, find_stage(event), data, used);
+}
+
+size_t mc_pack(const struct mc *mc, int event, const char *text,
+	       unsigned char out[MC_WIRE])
+{
+	char data[8192];
+	size_t used = arguments(data, text, NULL);
+
+	return pack_event(mc, find_stage(event), data, used, out);
 }
 
 struct mc_reply mc_connect(struct mc *mc, const char *name, const char *address)

@@ -75,6 +75,14 @@ int mc_negotiate(struct mc *mc, uint32_t actions, uint32_t steps);
 struct mc_reply mc_event(struct mc *mc, int event, const char *text,
 			 const char *const *args);
 
+/*
+ * What mc_event would put on the wire: macros and event. Returns its length.
+ * For those who send it themselves, whatever was negotiated.
+ */
+#define MC_WIRE 16384
+size_t mc_pack(const struct mc *mc, int event, const char *text,
+	       unsigned char out[MC_WIRE]);
+
 /* The connect event, for an MTA whose filter wants it. */
 struct mc_reply mc_connect(struct mc *mc, const char *name,
 			   const char *address);
