@@ -78,27 +78,29 @@ static bool is_in_place(struct qd_legacy_reader *reader,
 	return false;
 }
 
-/* The whole of a regular file, up to size; -1: not one (ELOOP), or errno. */
-static ssize_t read_whole(int fd, char *buffer, size_t size)
+static bool is_regular_file(int fd)
 {
 	struct stat st;
-	size_t used = 0;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/*
+ * All of a file, up to size; or -1. Cyrus replaces files and never writes
+ * into one, so one read has all of it.
+ */
+static ssize_t read_whole(int fd, bool is_regular, char *buffer, size_t size)
+{
 	ssize_t n;
 
-	if (fstat(fd, &st) < 0)
-		return -1;
-	if (!S_ISREG(st.st_mode)) {
-		errno = ELOOP;
+	if (!is_regular && !is_regular_file(fd)) {
+		errno = EISDIR;
 		return -1;
 	}
-	/* Cyrus replaces files, it never writes into one: one read does */
 	do {
-		n = read(fd, buffer + used, size - used);
-		if (n < 0)
-			return -1;
-		used += (size_t)n;
-	} while (n > 0 && used < size && (off_t)used < st.st_size);
-	return (ssize_t)used;
+		n = read(fd, buffer, size);
+	} while (n < 0 && errno == EINTR);
+	return n;
 }
 
 /* Is it a root? */
@@ -128,7 +130,8 @@ static bool note(struct qd_legacy_reader *reader, const struct qd_quotadir *dir,
 
 /* As read_whole, into the buffer; what went wrong is noted. */
 static ssize_t read_root(struct qd_legacy_reader *reader,
-			 const struct qd_quotadir *dir, const char *file)
+			 const struct qd_quotadir *dir, const char *file,
+			 bool is_regular)
 {
 	ssize_t length = -1;
 	int fd;
@@ -137,9 +140,11 @@ static ssize_t read_root(struct qd_legacy_reader *reader,
 	fd = openat(dir->fd, file,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd >= 0)
-		length = read_whole(fd, reader->buffer, sizeof(reader->buffer));
-	/* deleted meanwhile, or not a file: no root */
-	if (length < 0 && errno != ENOENT && errno != ELOOP && errno != ENXIO)
+		length = read_whole(fd, is_regular, reader->buffer,
+				    sizeof(reader->buffer));
+	/* deleted meanwhile, or not a file, or no longer one: no root */
+	if (length < 0 && errno != ENOENT && errno != ELOOP && errno != ENXIO &&
+	    errno != EISDIR && errno != EAGAIN)
 		unreadable(reader, dir, file, errno);
 	if (fd >= 0)
 		close(fd);
@@ -147,9 +152,10 @@ static ssize_t read_root(struct qd_legacy_reader *reader,
 }
 
 void qd_legacy_read(struct qd_legacy_reader *reader,
-		    const struct qd_quotadir *dir, const char *file)
+		    const struct qd_quotadir *dir, const char *file,
+		    bool is_regular)
 {
-	ssize_t length = read_root(reader, dir, file);
+	ssize_t length = read_root(reader, dir, file, is_regular);
 
 	if (length > 0 && !is_in_place(reader, dir, file))
 		return;

@@ -35,9 +35,13 @@ struct qd_legacy_reader {
 	char buffer[QD_RECORD_FILE_MAX + 1];
 };
 
-/* Read one root and note what is found. */
+/*
+ * Read one root and note what is found. is_regular: the directory says that
+ * it is a file; this is then not asked again.
+ */
 void qd_legacy_read(struct qd_legacy_reader *reader,
-		    const struct qd_quotadir *dir, const char *file);
+		    const struct qd_quotadir *dir, const char *file,
+		    bool is_regular);
 
 /* Note that something which is no root is there under the name of one. */
 void qd_legacy_hidden(struct qd_legacy_reader *reader,

@@ -184,7 +184,8 @@ static void read_portion(struct qd_legacy_reader *reader,
 		if (!is_root_name(entry->d_name))
 			continue;
 		if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN)
-			qd_legacy_read(reader, dir, entry->d_name);
+			qd_legacy_read(reader, dir, entry->d_name,
+				       entry->d_type == DT_REG);
 		else
 			qd_legacy_hidden(reader, dir, entry->d_name);
 	}
@@ -284,7 +285,7 @@ static void look_into_domain(struct qd_legacy_reader *reader,
 		return;
 	quota = open_dir(reader, dir, "quota", task->name, '\0');
 	if (quota) {
-		qd_legacy_read(reader, quota, "root");
+		qd_legacy_read(reader, quota, "root", false);
 		list(reader, crew, quota, letters_listed);
 	}
 	release_dir(quota);
