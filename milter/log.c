@@ -71,6 +71,21 @@ void qd_log(int priority, const char *format, ...)
 		syslog(priority, "%s", line);
 }
 
+/* What needs no escape between quotes or blanks. */
+static bool is_plain(unsigned char c)
+{
+	switch (c) {
+	case '"':
+	case '\'':
+	case '\\':
+	case '<':
+	case '>':
+		return false;
+	default:
+		return c > 0x20 && c < 0x7f;
+	}
+}
+
 const char *qd_log_quote(char *out, size_t size, const char *text)
 {
 	size_t n = 0;
@@ -78,10 +93,10 @@ const char *qd_log_quote(char *out, size_t size, const char *text)
 	for (; *text && n + 5 < size; text++) {
 		unsigned char c = (unsigned char)*text;
 
-		if (c <= 0x20 || c >= 0x7f || strchr("\"'\\<>", c))
-			n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
-		else
+		if (is_plain(c))
 			out[n++] = *text;
+		else
+			n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
 	}
 	out[n] = '\0';
 	return out;
