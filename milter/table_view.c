@@ -345,18 +345,31 @@ int qd_view_each_source(struct qd_view *view,
 			 err);
 }
 
+/* With the source of the record before, which is mostly that of the next. */
 struct record_visitor {
 	int (*each)(void *arg, const char *root, const char *source,
 		    const struct qd_record *rec);
 	void *arg;
+	unsigned char id[QD_SOURCE_ID];
+	char source[QD_SOURCE_MAX + 1];
 };
+
+static bool name_source(struct qd_view *view, const unsigned char *id,
+			struct record_visitor *visitor)
+{
+	if (visitor->source[0] && memcmp(id, visitor->id, QD_SOURCE_ID) == 0)
+		return true;
+	memcpy(visitor->id, id, QD_SOURCE_ID);
+	return qd_table_source_name(view->txn, view->table, id,
+				    visitor->source);
+}
 
 static int visit_root(struct qd_view *view, const MDB_val *key,
 		      const MDB_val *value, void *arg, struct qd_error *err)
 {
-	const struct record_visitor *visitor = arg;
+	struct record_visitor *visitor = arg;
 	const unsigned char *at = value->mv_data, *end = at + value->mv_size;
-	char root[QD_ROOT_MAX + 1], source[QD_SOURCE_MAX + 1];
+	char root[QD_ROOT_MAX + 1];
 	struct qd_entry entry;
 	int rc = 0;
 
@@ -368,12 +381,12 @@ static int visit_root(struct qd_view *view, const MDB_val *key,
 	root[key->mv_size] = '\0';
 	while (!rc && at < end) {
 		if (!qd_entry_next(&at, end, &entry) ||
-		    !qd_table_source_name(view->txn, view->table, entry.id,
-					  source)) {
+		    !name_source(view, entry.id, visitor)) {
 			damaged(view, "record", err);
 			return -1;
 		}
-		rc = visitor->each(visitor->arg, root, source, &entry.rec);
+		rc = visitor->each(visitor->arg, root, visitor->source,
+				   &entry.rec);
 	}
 	return rc;
 }
@@ -384,7 +397,7 @@ int qd_view_each_record(struct qd_view *view,
 				    const struct qd_record *rec),
 			void *arg, struct qd_error *err)
 {
-	struct record_visitor visitor = { each, arg };
+	struct record_visitor visitor = { .each = each, .arg = arg };
 
 	return each_pair(view, view->table->roots, visit_root, &visitor, err);
 }
