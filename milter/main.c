@@ -261,12 +261,14 @@ static int start(struct arguments *a, struct qd_settings *settings,
 	if (control < 0 || qd_privs_drop(&who, (gid_t)-1, err) < 0 ||
 	    open_table(settings, &daemon, err) < 0)
 		return report_failure(report, qd_options_fail(&a->common, err));
-	qd_daemon_init(&daemon, settings, daemon.table);
+	/* a reload lets go of the daemon's own reference */
+	qd_daemon_init(&daemon, qd_settings_ref(settings), daemon.table);
 	qd_log(LOG_NOTICE, "%s on %s", QD_VERSION,
 	       settings->socket_spec.milter);
 	status =
 		qd_loop_run(&daemon, control, &a->common, report_start, report);
 	tidy_up(settings);
+	qd_settings_unref(&settings);
 	return status;
 }
 
