@@ -14,6 +14,7 @@
 #include <hiredis/hiredis.h>
 
 #include "quotadefer/log.h"
+#include "quotadefer/loop.h"
 
 /*
  * The stream is asked for PORTION changes at a time, and for up to BLOCK_MS
@@ -359,6 +360,7 @@ static void *run(void *arg)
 	struct qd_error err = { 0 };
 	int failures = 0;
 
+	qd_loop_leave_signals();
 	do {
 		connect_and_follow(feed, &failures, &err);
 		qd_redis_close(&feed->redis);

@@ -65,39 +65,61 @@ static void on_signal(int signal)
 	errno = saved;
 }
 
+static sigset_t our_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	return set;
+}
+
+void qd_loop_hold_reloads(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+void qd_loop_leave_signals(void)
+{
+	const sigset_t set = our_signals();
+
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 /*
- * libmilter has a thread in sigwait() that takes SIGHUP for a stop. So all
- * signals are blocked before it starts, and only this thread opens them: with
- * SA_NODEFER the kernel then always finds it ready, and prefers it.
+ * libmilter has a thread in sigwait() that takes SIGHUP for a stop. So this
+ * thread opens all signals before that one exists, and all others block them:
+ * with SA_NODEFER the kernel then always finds it ready, and prefers it.
  */
-static void catch_signals(const sigset_t *set)
+static void catch_signals(void)
 {
 	struct sigaction action = { .sa_handler = on_signal,
 				    .sa_flags = SA_NODEFER | SA_RESTART };
+	const sigset_t set = our_signals();
 
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGHUP, &action, NULL);
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	pthread_sigmask(SIG_UNBLOCK, set, NULL);
-}
-
-static void block_signals(sigset_t *set)
-{
-	sigemptyset(set);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGUSR1);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	pthread_sigmask(SIG_BLOCK, set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static void *serve(void *arg)
 {
 	struct loop *loop = arg;
 
+	/* libmilter's own threads inherit this */
+	qd_loop_leave_signals();
 	atomic_store(&loop->milter_result, qd_callbacks_serve());
 	tell_loop('E');
 	return NULL;
@@ -316,20 +338,18 @@ int qd_loop_run(struct qd_daemon *daemon, int control,
 	/* libmilter's thread may outlive this function */
 	static struct loop loop;
 	struct qd_settings *settings = qd_daemon_settings(daemon, NULL);
-	sigset_t signals;
 
 	loop.daemon = daemon;
 	loop.options = options;
 	loop.watchdog_ms = qd_notify_watchdog_ms();
-	block_signals(&signals);
 	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0)
 		return EX_OSERR;
+	catch_signals();
 	loop.control = qd_control_new(control, handle_request, &loop);
 	if (!loop.control || start_milter(&loop) != 0)
 		return EX_OSERR;
 	start_feed(&loop, settings);
 	qd_settings_unref(&settings);
-	catch_signals(&signals);
 	tick(&loop);
 	ready(arg);
 	qd_notify("READY=1");

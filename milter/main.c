@@ -255,6 +255,7 @@ static int start(struct arguments *a, struct qd_settings *settings,
 		return qd_options_fail(&a->common, err);
 	if (!a->foreground && (report = go_to_background(err)) < 0)
 		return qd_options_fail(&a->common, err);
+	qd_loop_hold_reloads();
 	qd_log_open(a->common.program, a->foreground,
 		    a->common.verbose ? LOG_DEBUG : LOG_INFO);
 	control = claim(&daemon, settings, &who, err);

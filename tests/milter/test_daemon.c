@@ -228,6 +228,25 @@ static void test_many_reloads(void **state)
 	assert_int_equal(filter_stop(SIGTERM), 0);
 }
 
+/* Whoever has read the pid file may use it. */
+static void test_reload_while_starting(void **state)
+{
+	char override[600];
+
+	(void)state;
+	prepare("");
+	snprintf(override, sizeof(override), "pidfile=%s", scratch_path("pid"));
+	for (int i = 0; i < 20; i++) {
+		unlink(scratch_path("pid"));
+		filter_launch_with(override);
+		while (access(scratch_path("pid"), F_OK) < 0)
+			assert_int_equal(kill(filter_pid(), 0), 0);
+		filter_signal(SIGHUP);
+		filter_wait_log("settings reloaded", 1);
+		assert_int_equal(filter_stop(SIGTERM), 0);
+	}
+}
+
 static void test_without_a_table(void **state)
 {
 	struct mc mc;
@@ -467,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_inet),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_many_reloads),
+		cmocka_unit_test(test_reload_while_starting),
 		cmocka_unit_test(test_without_a_table),
 		cmocka_unit_test(test_damaged_table),
 		cmocka_unit_test(test_deleted_table),

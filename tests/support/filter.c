@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -166,22 +167,41 @@ int filter_scan(const char *option)
 	return run_program(argv, NULL, 0);
 }
 
-static bool is_listening(void)
+/* Its loop runs: the sockets alone are there long before. */
+static bool answers_a_ping(void)
 {
+	char answer[8] = "";
 	struct mc mc;
-	int status;
 
-	if (waitpid(filter, &status, WNOHANG) == filter) {
-		filter = 0;
-		fail_msg("the filter ended: %s", filter_log());
-	}
 	if (mc_open_unix(&mc, scratch_path("control.sock")) < 0)
 		return false;
+	if (send(mc.fd, "ping\n", 5, MSG_NOSIGNAL) == 5 &&
+	    recv(mc.fd, answer, 3, MSG_WAITALL) != 3)
+		answer[0] = '\0';
 	close(mc.fd);
+	return strcmp(answer, "ok\n") == 0;
+}
+
+static bool has_ended(void)
+{
+	int status;
+
+	if (!filter || waitpid(filter, &status, WNOHANG) != filter)
+		return false;
+	filter = 0;
+	return true;
+}
+
+static bool is_serving(void)
+{
+	struct mc mc;
+
+	if (has_ended())
+		fail_msg("the filter ended: %s", filter_log());
 	if (mc_open_unix(&mc, scratch_path("milter.sock")) < 0)
 		return false;
 	close(mc.fd);
-	return true;
+	return answers_a_ping();
 }
 
 static void launch(const char *override)
@@ -203,7 +223,12 @@ static void launch(const char *override)
 void filter_start(void)
 {
 	launch(NULL);
-	wait_until("the filter listens", is_listening);
+	wait_until("the filter serves", is_serving);
+}
+
+void filter_launch_with(const char *override)
+{
+	launch(override);
 }
 
 void filter_start_with(const char *override)
@@ -268,7 +293,7 @@ void filter_wait_log(const char *text, int times)
 	int64_t deadline = now_ms() + PATIENCE_MS;
 
 	while (filter_logged(text) < times) {
-		if (now_ms() > deadline)
+		if (now_ms() > deadline || has_ended())
 			fail_msg("not logged: %s; but: %s", text, filter_log());
 		nap();
 	}

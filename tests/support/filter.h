@@ -29,8 +29,11 @@ void filter_usage(const char *root, long used);
 /* Run the scanner with q.conf; its exit status. */
 int filter_scan(const char *option);
 
-/* Start the filter with q.conf, wait until it listens. */
+/* Start the filter with q.conf, wait until it serves. */
 void filter_start(void);
+
+/* Run the filter with an override, and wait for nothing. */
+void filter_launch_with(const char *override);
 
 /* The same with an override such as "mode=monitor", not waiting for sockets. */
 void filter_start_with(const char *override);
