@@ -26,7 +26,7 @@
 struct session {
 	struct qd_settings *settings;
 	unsigned int generation;
-	int64_t deferred; /* recipients, since the last accepted message */
+	int64_t deferred; /* replies, since the last accepted message */
 	char *client_name, *client_address, *helo;
 	/* this transaction */
 	char *sender;
@@ -358,6 +358,7 @@ static sfsistat on_data(SMFICTX *ctx)
 		sfsistat status = defer(ctx, s, s->full_line);
 
 		if (status == SMFIS_TEMPFAIL) {
+			s->deferred++;
 			atomic_fetch_add(&the_daemon->metrics.data_deferred, 1);
 			return status;
 		}

@@ -14,8 +14,8 @@
 /*
  * One recipient, as the MTA gives it. sender and rcpt are as the client typed
  * them (an MTA's canonical form does as well); sender is NULL if unknown.
- * size is the SIZE parameter of MAIL, 0 if absent. deferred is how many
- * recipients this session had deferred since its last accepted message.
+ * size is the SIZE parameter of MAIL, 0 if absent. deferred is how many of our
+ * replies this session had since its last accepted message.
  */
 struct qd_request {
 	const char *rcpt;

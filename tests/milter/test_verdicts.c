@@ -247,6 +247,52 @@ static void test_defer_limit(void **state)
 	stop();
 }
 
+/* A 451 to DATA is one more error to the MTA, as one to RCPT is. */
+static void test_defer_limit_at_data(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("defer_limit = 3\n");
+	filter_open(&mc);
+	mc.macros.mail_addr = "";
+	for (int i = 0; i < 3; i++) {
+		expect_rcpt(&mc, "<full@example.org>", PASS);
+		expect_rcpt(&mc, "<fuller@example.org>", PASS);
+		expect_data(&mc, FULL);
+		mc_event(&mc, MC_ABORT, NULL, NULL);
+	}
+	mc.macros.mail_addr = "a@ext.test";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	mc_event(&mc, MC_ABORT, NULL, NULL);
+	mc.macros.mail_addr = "";
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	expect_data(&mc, PASS);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	expect_data(&mc, FULL);
+	mc_close(&mc);
+	stop();
+}
+
+/* QUIT that keeps the connection: the next session comes with no greeting. */
+static void test_connection_is_used_again(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	start("");
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(mc_send(&mc, 'K', "", 0), 0);
+		mc_event(&mc, MC_HELO, "next.ext.test", NULL);
+		expect_rcpt(&mc, "<full@example.org>", FULL);
+		expect_rcpt(&mc, "<good@example.org>", PASS);
+	}
+	mc_close(&mc);
+	stop();
+}
+
 static void test_who_submits(void **state)
 {
 	struct mc mc;
@@ -403,6 +449,8 @@ int main(void)
 		cmocka_unit_test(test_sender_of_sendmail),
 		cmocka_unit_test(test_monitor),
 		cmocka_unit_test(test_defer_limit),
+		cmocka_unit_test(test_defer_limit_at_data),
+		cmocka_unit_test(test_connection_is_used_again),
 		cmocka_unit_test(test_who_submits),
 		cmocka_unit_test(test_old_mta),
 		cmocka_unit_test(test_strict_rule),
