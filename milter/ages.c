@@ -5,10 +5,6 @@
 
 #include "quotadefer/log.h"
 
-enum {
-	SOURCES_MAX = 256
-};
-
 struct watch {
 	struct qd_ages *ages;
 	int64_t max_age, now;
@@ -21,7 +17,7 @@ static int find(struct qd_ages *ages, const char *name)
 	for (int i = 0; i < ages->count; i++)
 		if (strcmp(ages->sources[i].name, name) == 0)
 			return i;
-	if (ages->count == SOURCES_MAX)
+	if (ages->count == (int)(sizeof(ages->sources) / sizeof(*ages->sources)))
 		return -1;
 	strcpy(ages->sources[ages->count].name, name);
 	ages->sources[ages->count].stale = false;

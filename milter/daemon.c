@@ -9,6 +9,7 @@ void qd_daemon_init(struct qd_daemon *daemon, struct qd_settings *settings,
 		    struct qd_table *table)
 {
 	pthread_mutex_init(&daemon->lock, NULL);
+	pthread_mutex_init(&daemon->writing, NULL);
 	daemon->settings = settings;
 	daemon->table = table;
 	atomic_store(&daemon->metrics.last_reload_good, true);

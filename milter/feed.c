@@ -29,38 +29,58 @@ enum {
 	BACKOFF_MAX_MS = 1000
 };
 
+const char *qd_feed_text(const redisReply *reply)
+{
+	if (reply->type != REDIS_REPLY_STRING ||
+	    strlen(reply->str) != (size_t)reply->len)
+		return NULL;
+	return reply->str;
+}
+
+/* The value of a field, or NULL. */
+static const redisReply *find_field(const redisReply *fields, const char *name)
+{
+	for (size_t i = 0; i + 1 < fields->elements; i += 2) {
+		const char *text = qd_feed_text(fields->element[i]);
+
+		if (text && strcmp(text, name) == 0)
+			return fields->element[i + 1];
+	}
+	return NULL;
+}
+
+static void read_record(const redisReply *record,
+			struct qd_feed_change *change)
+{
+	change->has_record = false;
+	change->is_junk = false;
+	if (!record || (record->type == REDIS_REPLY_STRING && !record->len))
+		return; /* it is gone */
+	change->has_record =
+		record->type == REDIS_REPLY_STRING &&
+		qd_record_parse(record->str, record->len, &change->rec) == 0;
+	change->is_junk = !change->has_record;
+}
+
 bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
 			struct qd_feed_change *change)
 {
-	const redisReply *fields, *record = NULL;
+	const redisReply *fields, *source, *root;
 
 	if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
-	    entry->element[0]->type != REDIS_REPLY_STRING)
+	    !qd_feed_text(entry->element[0]))
 		return false;
 	snprintf(id, QD_STREAM_ID, "%s", entry->element[0]->str);
-	fields = entry->element[1];
-	change->source = NULL;
-	change->root = NULL;
-	/* deleted entries have no fields */
-	for (size_t i = 0; i + 1 < fields->elements; i += 2) {
-		const char *name = fields->element[i]->str;
-		const redisReply *value = fields->element[i + 1];
-
-		if (strcmp(name, "source") == 0)
-			change->source = value->str;
-		else if (strcmp(name, "root") == 0)
-			change->root = value->str;
-		else if (strcmp(name, "record") == 0)
-			record = value;
-	}
+	fields = entry->element[1]; /* deleted entries have none */
+	source = find_field(fields, "source");
+	root = find_field(fields, "root");
+	change->source = source ? qd_feed_text(source) : NULL;
+	change->root = root ? qd_feed_text(root) : NULL;
 	if (!change->source || !change->root ||
 	    !qd_source_name_valid(change->source) ||
 	    strlen(change->root) > QD_ROOT_MAX)
 		return false;
-	change->has_record =
-		record && record->len &&
-		qd_record_parse(record->str, record->len, &change->rec) == 0;
-	change->is_junk = record && record->len && !change->has_record;
+	read_record(find_field(fields, "record"), change);
 	return true;
 }
 
@@ -174,11 +194,11 @@ static int apply(struct qd_feed *feed, const redisReply *entries,
 {
 	int rc;
 
-	if (refresh_sources(feed, entries, err) < 0)
+	if (refresh_sources(feed, entries, err) < 0 ||
+	    qd_feed_lock_table(feed, err) < 0)
 		return -1;
-	pthread_mutex_lock(&feed->writing);
 	rc = write_entries(feed, entries, err);
-	pthread_mutex_unlock(&feed->writing);
+	qd_feed_unlock_table(feed);
 	if (rc == 0)
 		atomic_fetch_add(&feed->daemon->metrics.feed_changes,
 				 entries->elements);
@@ -207,17 +227,23 @@ static int position_is_there(struct qd_feed *feed, bool *there,
 /* XREAD's reply: the entries of our one stream, or NULL if there were none */
 static const redisReply *entries_of(const redisReply *reply)
 {
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 ||
-	    reply->element[0]->elements != 2)
+	const redisReply *stream;
+
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1)
 		return NULL;
-	return reply->element[0]->element[1];
+	stream = reply->element[0];
+	if (stream->type != REDIS_REPLY_ARRAY || stream->elements != 2)
+		return NULL;
+	return stream->element[1];
 }
 
 /*
- * The next changes. The position is looked for after they were read: were it
- * trimmed away before, it would be gone after as well.
+ * The next changes, for which is waited up to block_ms. The position is looked
+ * for after they were read: were it trimmed away before, it would be gone
+ * after as well.
  */
-static int follow_once(struct qd_feed *feed, bool *gap, struct qd_error *err)
+static int follow_once(struct qd_feed *feed, int block_ms, bool *gap,
+		       struct qd_error *err)
 {
 	const redisReply *entries;
 	redisReply *reply;
@@ -225,12 +251,12 @@ static int follow_once(struct qd_feed *feed, bool *gap, struct qd_error *err)
 	bool there;
 	int rc = 0;
 
-	snprintf(block, sizeof(block), "%d", BLOCK_MS);
+	snprintf(block, sizeof(block), "%d", block_ms);
 	if (qd_redis_send(feed->redis, err, "XREAD", "COUNT", PORTION, "BLOCK",
 			  block, "STREAMS", feed->log_key, feed->position,
 			  NULL) < 0 ||
 	    ask_position(feed, err) < 0 ||
-	    qd_redis_reply(feed->redis, BLOCK_MS, &reply, err) < 0)
+	    qd_redis_reply(feed->redis, block_ms, &reply, err) < 0)
 		return -1;
 	entries = entries_of(reply);
 	rc = position_is_there(feed, &there, err);
@@ -318,7 +344,8 @@ static int connect_and_follow(struct qd_feed *feed, int *failures,
 	    can_resume(feed, run_id, &in_step, err) < 0)
 		return -1;
 	memcpy(feed->run_id, run_id, sizeof(run_id));
-	for (;;) {
+	/* at first not waiting: it is only up when this has worked once */
+	for (int block_ms = 1;; block_ms = BLOCK_MS) {
 		bool gap = false;
 
 		if (!in_step) {
@@ -326,10 +353,10 @@ static int connect_and_follow(struct qd_feed *feed, int *failures,
 				return -1;
 			atomic_fetch_add(&metrics->feed_loads, 1);
 		}
+		if (follow_once(feed, block_ms, &gap, err) < 0)
+			return -1;
 		say_up(feed);
 		*failures = 0;
-		if (follow_once(feed, &gap, err) < 0)
-			return -1;
 		in_step = !gap;
 	}
 }
@@ -352,6 +379,29 @@ static int backoff_ms(int failures)
 	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
 		random = (unsigned int)failures;
 	return most / 2 + (int)(random % (unsigned int)(most / 2 + 1));
+}
+
+int qd_feed_lock_table(struct qd_feed *feed, struct qd_error *err)
+{
+	pthread_mutex_lock(&feed->daemon->writing);
+	if (!wait_or_stop(feed, 0))
+		return 0;
+	pthread_mutex_unlock(&feed->daemon->writing);
+	return qd_error_set(err, EX_TEMPFAIL, "feed: stopped");
+}
+
+void qd_feed_unlock_table(struct qd_feed *feed)
+{
+	pthread_mutex_unlock(&feed->daemon->writing);
+}
+
+/* All but wake[1]. */
+static void free_feed(struct qd_feed *feed)
+{
+	close(feed->wake[0]);
+	qd_settings_unref(&feed->settings);
+	free(feed->sources);
+	free(feed);
 }
 
 static void *run(void *arg)
@@ -377,8 +427,21 @@ static void *run(void *arg)
 		}
 		failures += failures < 30;
 	} while (!wait_or_stop(feed, backoff_ms(failures)));
-	atomic_store(&feed->daemon->metrics.feed_up, false);
+	free_feed(feed);
 	return NULL;
+}
+
+static int start_thread(struct qd_feed *feed)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	rc = pthread_create(&thread, &attr, run, feed);
+	pthread_attr_destroy(&attr);
+	return rc;
 }
 
 struct qd_feed *qd_feed_start(struct qd_daemon *daemon,
@@ -395,13 +458,10 @@ struct qd_feed *qd_feed_start(struct qd_daemon *daemon,
 	feed->daemon = daemon;
 	feed->settings = qd_settings_ref(settings);
 	qd_redis_key(feed->log_key, settings->prefix, "log", NULL);
-	pthread_mutex_init(&feed->writing, NULL);
-	if (pthread_create(&feed->thread, NULL, run, feed) != 0) {
+	if (start_thread(feed) != 0) {
 		qd_error_set(err, EX_OSERR, "feed: no thread");
-		close(feed->wake[0]);
 		close(feed->wake[1]);
-		qd_settings_unref(&feed->settings);
-		free(feed);
+		free_feed(feed);
 		return NULL;
 	}
 	return feed;
@@ -413,22 +473,8 @@ void qd_feed_stop(struct qd_feed **feed)
 
 	if (!f)
 		return;
-	close(f->wake[1]); /* readable for ever: end of file */
-	pthread_join(f->thread, NULL);
-	close(f->wake[0]);
-	pthread_mutex_destroy(&f->writing);
-	qd_settings_unref(&f->settings);
-	free(f->sources);
-	free(f);
 	*feed = NULL;
-}
-
-void qd_feed_pause(struct qd_feed *feed)
-{
-	pthread_mutex_lock(&feed->writing);
-}
-
-void qd_feed_resume(struct qd_feed *feed)
-{
-	pthread_mutex_unlock(&feed->writing);
+	atomic_store(&f->daemon->metrics.feed_up, false);
+	/* readable for ever: end of file; the thread then frees f */
+	close(f->wake[1]);
 }

@@ -4,7 +4,6 @@
 
 /* What the feed*.c files share; no other file may include this. */
 
-#include <pthread.h>
 #include <stdbool.h>
 
 #include "quotadefer/feed.h"
@@ -30,9 +29,7 @@ struct qd_feed_source {
 struct qd_feed {
 	struct qd_daemon *daemon;
 	struct qd_settings *settings;
-	pthread_t thread;
 	int wake[2]; /* closing wake[1] ends the thread */
-	pthread_mutex_t writing;
 	struct qd_redis *redis;
 	/* of the server, and how far its stream was read */
 	char run_id[QD_RUN_ID];
@@ -66,6 +63,16 @@ struct qd_feed_change {
 };
 
 struct redisReply;
+
+/* The text of a reply; NULL if it is not a string, or has a NUL in it. */
+const char *qd_feed_text(const struct redisReply *reply);
+
+/*
+ * Between these the table is ours to write to. Returns -1 if the thread is to
+ * stop: then another feed may be at work.
+ */
+int qd_feed_lock_table(struct qd_feed *feed, struct qd_error *err);
+void qd_feed_unlock_table(struct qd_feed *feed);
 
 /* Read an entry of the stream. false: not one of ours. */
 bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],

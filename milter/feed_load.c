@@ -57,10 +57,13 @@ static bool read_fields(const redisReply *reply, struct qd_source *src)
 {
 	if (reply->type != REDIS_REPLY_ARRAY || !reply->elements)
 		return false;
-	for (size_t i = 0; i + 1 < reply->elements; i += 2)
-		if (qd_source_set(src, reply->element[i]->str,
-				  reply->element[i + 1]->str) < 0)
+	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+		const char *field = qd_feed_text(reply->element[i]);
+		const char *value = qd_feed_text(reply->element[i + 1]);
+
+		if (!field || !value || qd_source_set(src, field, value) < 0)
 			return false;
+	}
 	return src->schema == QD_SCHEMA;
 }
 
@@ -171,10 +174,13 @@ static int fetch_sources(struct qd_feed *feed, struct qd_error *err)
 	if (qd_redis_send(feed->redis, err, "SMEMBERS", key, NULL) < 0 ||
 	    qd_redis_reply(feed->redis, 0, &names, err) < 0)
 		return -1;
-	for (size_t i = 0; rc == 0 && i < names->elements; i++)
-		if (qd_source_name_valid(names->element[i]->str) &&
-		    qd_feed_fetch_source(feed, names->element[i]->str, err) < 0)
+	for (size_t i = 0; rc == 0 && i < names->elements; i++) {
+		const char *name = qd_feed_text(names->element[i]);
+
+		if (name && qd_source_name_valid(name) &&
+		    qd_feed_fetch_source(feed, name, err) < 0)
 			rc = -1;
+	}
 	freeReplyObject(names);
 	return rc;
 }
@@ -184,18 +190,26 @@ static int add_portion(const redisReply *pairs, int place,
 		       struct qd_rootset *wanted, struct qd_error *err)
 {
 	for (size_t i = 0; i + 1 < pairs->elements; i += 2) {
-		const redisReply *root = pairs->element[i];
+		const char *root = qd_feed_text(pairs->element[i]);
 		const redisReply *text = pairs->element[i + 1];
 		struct qd_record rec;
 
-		if (root->len > QD_ROOT_MAX || strlen(root->str) != root->len ||
+		if (!root || strlen(root) > QD_ROOT_MAX ||
+		    text->type != REDIS_REPLY_STRING ||
 		    qd_record_parse(text->str, text->len, &rec) < 0)
 			continue;
-		if (qd_rootset_add(wanted, root->str, (uint16_t)place, &rec) <
-		    0)
+		if (qd_rootset_add(wanted, root, (uint16_t)place, &rec) < 0)
 			return qd_error_set(err, EX_OSERR, "no memory");
 	}
 	return 0;
+}
+
+static int no_sense(const struct qd_feed *feed, const char *command,
+		    struct qd_error *err)
+{
+	return qd_error_set(err, EX_DATAERR,
+			    "redis %s: the reply to %s makes no sense",
+			    qd_redis_name(feed->redis), command);
 }
 
 static int fetch_records(struct qd_feed *feed, int place,
@@ -213,10 +227,13 @@ static int fetch_records(struct qd_feed *feed, int place,
 				  "COUNT", SCAN_COUNT, NULL) < 0 ||
 		    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 			return -1;
-		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+		    qd_feed_text(reply->element[0])) {
 			snprintf(cursor, sizeof(cursor), "%s",
 				 reply->element[0]->str);
 			rc = add_portion(reply->element[1], place, wanted, err);
+		} else {
+			no_sense(feed, "HSCAN", err);
 		}
 		freeReplyObject(reply);
 		if (rc < 0)
@@ -276,7 +293,7 @@ static int catch_up(struct qd_feed *feed, struct qd_rootset *wanted,
 		    struct qd_error *err)
 {
 	char end[QD_STREAM_ID], from[QD_STREAM_ID + 1];
-	size_t portion;
+	char before[QD_STREAM_ID];
 
 	if (last_position(feed, end, err) < 0)
 		return -1;
@@ -291,12 +308,12 @@ static int catch_up(struct qd_feed *feed, struct qd_rootset *wanted,
 				  from, end, "COUNT", PORTION, NULL) < 0 ||
 		    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 			return -1;
-		portion = reply->elements;
+		memcpy(before, feed->position, sizeof(before));
 		rc = add_changes(feed, reply, wanted, err);
 		freeReplyObject(reply);
 		if (rc < 0)
 			return -1;
-	} while (portion > 0);
+	} while (strcmp(feed->position, before) != 0);
 	strcpy(feed->position, end);
 	return 0;
 }
@@ -420,50 +437,56 @@ static int write_differences(struct writer *w, const struct qd_rootset *current,
 	return rc;
 }
 
-/* Sources that are stale here and that Redis has not: nobody misses them. */
-static int drop_strangers(struct qd_feed *feed, struct qd_batch *batch,
-			  const struct qd_source *srcs, int count,
-			  struct qd_error *err)
-{
-	int64_t now = (int64_t)time(NULL);
-
-	for (int i = 0; i < count; i++)
-		if (find_source(feed, srcs[i].name) < 0 &&
-		    qd_source_age(&srcs[i], now, max_age(feed)) >
-			    max_age(feed) &&
-		    qd_batch_drop_source(batch, srcs[i].name, err) < 0)
-			return -1;
-	return 0;
-}
-
-struct source_list {
-	struct qd_source srcs[64];
+/*
+ * Sources that are stale here and that Redis has not: nobody misses them.
+ * Should there be more, the next comparison finds the others.
+ */
+struct strangers {
+	const struct qd_feed *feed;
+	int64_t now;
+	char names[64][QD_SOURCE_MAX + 1];
 	int count;
 };
 
-static int list_source(void *arg, const struct qd_source *src)
+static int note_stranger(void *arg, const struct qd_source *src)
 {
-	struct source_list *list = arg;
+	struct strangers *s = arg;
+	int64_t most = max_age(s->feed);
 
-	if (list->count < (int)(sizeof(list->srcs) / sizeof(list->srcs[0])))
-		list->srcs[list->count++] = *src;
+	if (s->count < (int)(sizeof(s->names) / sizeof(s->names[0])) &&
+	    find_source(s->feed, src->name) < 0 &&
+	    qd_source_age(src, s->now, most) > most)
+		strcpy(s->names[s->count++], src->name);
 	return 0;
+}
+
+static int find_strangers(struct qd_feed *feed, struct strangers *strangers,
+			  struct qd_error *err)
+{
+	struct qd_view *view = qd_view_begin(feed->daemon->table, err);
+	int rc;
+
+	strangers->feed = feed;
+	strangers->now = (int64_t)time(NULL);
+	strangers->count = 0;
+	if (!view)
+		return -1;
+	rc = qd_view_each_source(view, note_stranger, strangers, err);
+	qd_view_end(view);
+	return rc;
 }
 
 static int write_sources(struct qd_feed *feed, struct qd_error *err)
 {
-	struct qd_view *view = qd_view_begin(feed->daemon->table, err);
-	struct source_list list = { .count = 0 };
 	struct qd_batch *batch = NULL;
-	int rc;
+	struct strangers strangers;
+	int rc = 0;
 
-	if (!view)
+	if (find_strangers(feed, &strangers, err) < 0 ||
+	    qd_batch_begin(feed->daemon->table, &batch, err) < 0)
 		return -1;
-	rc = qd_view_each_source(view, list_source, &list, err);
-	qd_view_end(view);
-	if (rc < 0 || qd_batch_begin(feed->daemon->table, &batch, err) < 0)
-		return -1;
-	rc = drop_strangers(feed, batch, list.srcs, list.count, err);
+	for (int i = 0; rc == 0 && i < strangers.count; i++)
+		rc = qd_batch_drop_source(batch, strangers.names[i], err);
 	for (int i = 0; rc == 0 && i < feed->source_count; i++)
 		if (feed->sources[i].usable)
 			rc = qd_batch_source(batch, &feed->sources[i].src, err);
@@ -500,10 +523,11 @@ int qd_feed_load(struct qd_feed *feed, struct qd_error *err)
 	struct qd_rootset wanted = { 0 }, current = { 0 };
 	int rc = fetch_all(feed, &wanted, err);
 
+	if (rc == 0)
+		rc = qd_feed_lock_table(feed, err);
 	if (rc == 0) {
-		pthread_mutex_lock(&feed->writing);
 		rc = write_all(feed, &wanted, &current, err);
-		pthread_mutex_unlock(&feed->writing);
+		qd_feed_unlock_table(feed);
 	}
 	qd_rootset_free(&wanted);
 	qd_rootset_free(&current);

@@ -254,11 +254,11 @@ static void refresh_table(struct loop *loop)
 	struct qd_error err;
 	int rc;
 
-	if (loop->feed)
-		qd_feed_pause(loop->feed);
+	/* a large change is being written: that can wait, signals cannot */
+	if (pthread_mutex_trylock(&loop->daemon->writing) != 0)
+		return;
 	rc = qd_table_refresh(loop->daemon->table, &err);
-	if (loop->feed)
-		qd_feed_resume(loop->feed);
+	pthread_mutex_unlock(&loop->daemon->writing);
 	if (rc < 0)
 		qd_daemon_table_state(loop->daemon, &err);
 	else if (rc > 0)
@@ -303,10 +303,10 @@ static void do_due(struct loop *loop)
 
 static int next_wait(const struct loop *loop)
 {
-	int64_t wait = loop->tick_at_ms - now_ms();
+	int64_t now = now_ms(), wait = loop->tick_at_ms - now;
 
-	if (loop->watchdog_ms && loop->watchdog_ms < wait)
-		wait = loop->watchdog_ms;
+	if (loop->watchdog_ms && loop->watchdog_at_ms - now < wait)
+		wait = loop->watchdog_at_ms - now;
 	if (loop->stopping && wait > 50)
 		wait = 50;
 	return wait > 0 ? (int)wait : 0;

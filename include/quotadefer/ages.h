@@ -11,7 +11,7 @@ struct qd_ages {
 	struct {
 		char name[QD_SOURCE_MAX + 1];
 		bool stale;
-	} sources[256];
+	} sources[1024]; /* of more, nothing is said */
 	int count;
 	bool said_empty;
 };

@@ -19,6 +19,8 @@ struct qd_daemon {
 	struct qd_settings *settings; /* under lock */
 	atomic_uint generation;
 	struct qd_table *table;
+	/* held by who writes to the table, or opens it anew */
+	pthread_mutex_t writing;
 	struct qd_metrics metrics;
 	atomic_bool table_failed; /* said so, and not yet that it is back */
 };

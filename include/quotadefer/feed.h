@@ -22,16 +22,10 @@ struct qd_feed *qd_feed_start(struct qd_daemon *daemon,
 			      struct qd_error *err);
 
 /*
- * Stop the thread and set *feed to NULL. NULL is fine. Blocks until what it is
- * writing is written, at most about a second.
+ * Stop the thread and set *feed to NULL. NULL is fine. Does not wait: the
+ * thread may be waiting for a server or a name, but writes no more after what
+ * it is just writing, which it does with daemon->writing held.
  */
 void qd_feed_stop(struct qd_feed **feed);
-
-/*
- * Between changes to the table this lock is free. Take it before
- * qd_table_refresh, which nothing may write during.
- */
-void qd_feed_pause(struct qd_feed *feed);
-void qd_feed_resume(struct qd_feed *feed);
 
 #endif

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The filter's table follows what the scanners published in a real Redis."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import sys
+import threading
 import time
 import unittest
 
@@ -18,6 +21,54 @@ from parts import Tree, wait_for  # noqa: E402
 
 ROOTS = "{quotadefer}:root:"
 LOG = "{quotadefer}:log"
+
+
+class OddRedis:
+    """A server that answers commands as it is told to, and nothing else."""
+
+    def __init__(self):
+        self.replies = {}
+        self.asked = []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self.socket.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client = self.socket.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,),
+                             daemon=True).start()
+
+    def _serve(self, client):
+        with client, client.makefile("rb") as reader:
+            while head := reader.readline():
+                words = []
+                for _ in range(int(head[1:])):
+                    length = int(reader.readline()[1:])
+                    words.append(reader.read(length + 2)[:-2].decode())
+                self.asked.append(words[0])
+                reply = self.replies.get(words[0], "+OK")
+                try:
+                    client.sendall(reply.encode() + b"\r\n")
+                except OSError:
+                    return
+
+    def close(self):
+        self.socket.close()
+
+
+def resp(value):
+    """A value as a Redis reply: lists, strings, numbers, None."""
+    if value is None:
+        return "$-1"
+    if isinstance(value, int):
+        return f":{value}"
+    if isinstance(value, list):
+        return "\r\n".join([f"*{len(value)}"] + [resp(v) for v in value])
+    return f"${len(value)}\r\n{value}"
 
 
 class Feed(unittest.TestCase):
@@ -270,6 +321,135 @@ class Feed(unittest.TestCase):
                  self.milter.text())
         self.assertEqual(self.table(), before)
         self.assertEqual(self.scan(check=False).returncode, 69)
+
+    def test_command_not_allowed(self):
+        """It works up to the last step: said once, and tried less often."""
+        self.scan()
+        self.redis.cli("ACL", "SETUSER", "feed", "on", ">pw", "~*", "+@all",
+                       "-xread")
+        self.milter.settings["redis"] = \
+            f"redis://feed:pw@127.0.0.1:{self.redis.port}"
+        self.place.start(self.milter)
+        wait_for("it says so", lambda: "NOPERM" in self.milter.text())
+        wait_for("it tries again", lambda:
+                 self.milter.stat("feed_errors_total") > 8)
+        self.assertEqual(self.milter.text().count("NOPERM"), 1)
+        self.assertNotIn(": following", self.milter.text())
+        self.assertEqual(self.milter.stat("feed_up"), 0)
+        self.redis.cli("ACL", "SETUSER", "feed", "+xread")
+        wait_for("it follows", lambda: ": following" in self.milter.text())
+        self.wait_equal()
+
+    def test_replies_that_make_no_sense(self):
+        odd = OddRedis()
+        self.addCleanup(odd.close)
+        self.scan()
+        self.place.start(self.milter)
+        self.wait_deferred("full")
+        before = self.table()
+        self.milter.write_conf(redis=odd.url)
+        self.milter.ctl("reload")
+        entry = ["1-1", ["source", "test", "root", "user.full"]]
+        fields = ["schema", "1", "records", "0", "scanned",
+                  str(int(time.time()))]
+        for replies in (
+                {"XREVRANGE": [[1, 2]]},
+                {"XREVRANGE": [["1-1", [1, 2]]], "SMEMBERS": [1, None, "a"]},
+                {"SMEMBERS": ["a"], "EXEC": [[1, 2, 3], "x"]},
+                {"SMEMBERS": ["a"], "EXEC": [["schema", None], 0]},
+                {"SMEMBERS": ["a"], "EXEC": [fields, 0], "HSCAN": [1, 2]},
+                {"SMEMBERS": ["a"], "EXEC": [fields, 0],
+                 "HSCAN": ["0", [1, 2, "user.full", 3, None, None]]},
+                {"XREVRANGE": [entry], "XRANGE": [1, 2, 3]},
+                {"XREVRANGE": [["9-9", []]], "XRANGE": [entry]},
+                {"XRANGE": [entry], "XREAD": [["log", 1]]},
+                {"XRANGE": [entry], "XREAD": [1]},
+                {"XRANGE": [entry],
+                 "XREAD": [["log", [1, ["1-2"], ["1-3", [1, 2, 3]]]]]}):
+            with self.subTest(replies=replies):
+                odd.replies = {command: resp(value)
+                               for command, value in replies.items()}
+                del odd.asked[:]
+                wait_for("it was asked", lambda: odd.asked.count("INFO") > 1
+                         or odd.asked.count("XREAD") > 3)
+                self.assertEqual(self.table(), before)
+        self.milter.write_conf(redis=self.redis.url)
+        self.milter.ctl("reload")
+        self.tree.set("good", 102402)
+        self.scan()
+        self.wait_deferred("good")
+
+    def test_name_with_a_nul(self):
+        """Not the name of the mailbox that it begins with."""
+        self.start()
+        words = ["XADD", LOG, "*", "source", "test", "root",
+                 "user.good\0junk", "record", "1 S=9/0 since=1 read=1"]
+        with socket.create_connection(("127.0.0.1", self.redis.port)) as s:
+            s.sendall(f"{resp(words)}\r\n".encode())
+            self.assertTrue(s.recv(100).startswith(b"$"))
+        self.tree.set("more", 102402)
+        self.scan()
+        self.wait_deferred("more")
+        self.assertEqual(self.verdict("good"), "pass")
+
+    def test_nothing_waits_for_a_connect(self):
+        """A server that does not even refuse: reload and stop go on."""
+        with socket.socket() as full, contextlib.ExitStack() as waiting:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            port = full.getsockname()[1]
+            while True:  # until the backlog is full
+                client = waiting.enter_context(socket.socket())
+                client.settimeout(0.5)
+                try:
+                    client.connect(("127.0.0.1", port))
+                except TimeoutError:
+                    break
+            self.milter.settings["redis"] = f"redis://127.0.0.1:{port}"
+            self.milter.settings["redis_timeout"] = "10m"
+            self.milter.settings["domains"] = ["example.org"]
+            self.scan("-o", f"redis={self.redis.url}")
+            self.place.start(self.milter)
+            self.milter.write_conf(redis=self.redis.url)
+            self.milter.ctl("reload")
+            self.wait_deferred("full")
+            self.milter.write_conf(redis=f"redis://127.0.0.1:{port}")
+            self.milter.ctl("reload")
+            self.assertEqual(self.verdict("full"), "defer")
+            self.assertEqual(self.milter.stop(), 0)
+
+    def test_many_sources(self):
+        """Hundreds publish; those that are withdrawn are forgotten."""
+        self.start()
+        now = int(time.time())
+        commands = []
+        for n in range(300):
+            scanned = now if n % 2 else 1
+            commands += [
+                f"SADD {{quotadefer}}:sources s{n}",
+                f"HSET {{quotadefer}}:source:s{n} schema 1 scanned {scanned} "
+                "virtdomains userid defaultdomain example.org records 1",
+                f'HSET {ROOTS}s{n} user.of{n} "1 S=102401/100 since=1 '
+                f'read={scanned}"',
+                f'HSET {ROOTS}s{n} user.common "1 S=102401/100 since=1 '
+                f'read={scanned}"']
+        self.redis.pipe(commands)
+        self.redis.cli("XTRIM", LOG, "MAXLEN", "0")
+        self.wait_deferred("of299")
+        self.wait_deferred("common")
+        self.assertEqual(self.verdict("of298"), "unknown")
+        self.assertEqual(self.milter.ctl("status").stdout.count("\nsource "),
+                         301)
+        self.redis.pipe([f"SREM {{quotadefer}}:sources s{n}"
+                         for n in range(0, 300, 2)])
+        for _ in range(3):
+            loads = self.milter.stat("feed_loads_total")
+            self.redis.cli("XADD", LOG, "*", "source", "test", "root",
+                           "user.full", "record", "junk")
+            wait_for("it compares", lambda last=loads:
+                     self.milter.stat("feed_loads_total") > last)
+        wait_for("half of them are gone", lambda:
+                 self.milter.ctl("status").stdout.count("\nsource ") == 151)
 
     def test_newer_schema(self):
         self.start()

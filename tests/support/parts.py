@@ -177,6 +177,11 @@ class Redis(Server):
         return run("redis-cli", "-p", self.port, *command,
                    check=False).stdout.strip()
 
+    def pipe(self, commands):
+        """Many commands in one go."""
+        run("redis-cli", "-p", self.port,
+            input="".join(f"{command}\n" for command in commands))
+
     def follow(self, primary):
         self.cli("REPLICAOF", "127.0.0.1", primary.port)
         self.wait_until("the replica is in step", lambda:
