@@ -46,7 +46,8 @@ milter_quotadefer_milter_SOURCES = \
 	milter/loop.c \
 	milter/main.c \
 	milter/notify.c \
-	milter/requests.c
+	milter/requests.c \
+	milter/sigwait.c
 milter_quotadefer_milter_LDADD = $(QD_LIBS) $(MILTER_LIBS)
 
 dist_man_MANS += \
