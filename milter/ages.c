@@ -17,7 +17,8 @@ static int find(struct qd_ages *ages, const char *name)
 	for (int i = 0; i < ages->count; i++)
 		if (strcmp(ages->sources[i].name, name) == 0)
 			return i;
-	if (ages->count == (int)(sizeof(ages->sources) / sizeof(*ages->sources)))
+	if (ages->count ==
+	    (int)(sizeof(ages->sources) / sizeof(*ages->sources)))
 		return -1;
 	strcpy(ages->sources[ages->count].name, name);
 	ages->sources[ages->count].stale = false;

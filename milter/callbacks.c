@@ -338,8 +338,9 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 	};
 	qd_rcpt_decide(current_settings(s), the_daemon->table, &request,
 		       (int64_t)time(NULL), &answer);
-	qd_daemon_table_state(the_daemon,
-			      answer.why == QD_WHY_TABLE ? &answer.err : NULL);
+	if (answer.why == QD_WHY_TABLE)
+		qd_daemon_table_failed(the_daemon, &answer.err,
+				       "recipients pass");
 	qd_metrics_rcpt(&the_daemon->metrics, &answer, nanoseconds() - start);
 	return act(ctx, s, &request, &answer);
 }

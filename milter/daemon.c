@@ -5,6 +5,11 @@
 
 #include "quotadefer/log.h"
 
+/* So long without a failure, and an outage is over. */
+enum {
+	QUIET_S = 5
+};
+
 void qd_daemon_init(struct qd_daemon *daemon, struct qd_settings *settings,
 		    struct qd_table *table)
 {
@@ -42,15 +47,30 @@ void qd_daemon_replace_settings(struct qd_daemon *daemon,
 	qd_settings_unref(&old);
 }
 
-void qd_daemon_table_state(struct qd_daemon *daemon, const struct qd_error *err)
+static int64_t monotonic_seconds(void)
 {
-	if (err) {
-		if (!atomic_exchange(&daemon->table_failed, true))
-			qd_log(LOG_WARNING, "%s; recipients pass", err->text);
-		return;
-	}
-	/* a plain load first: this is asked for every recipient */
-	if (atomic_load(&daemon->table_failed) &&
-	    atomic_exchange(&daemon->table_failed, false))
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec;
+}
+
+void qd_daemon_table_failed(struct qd_daemon *daemon,
+			    const struct qd_error *err, const char *meanwhile)
+{
+	atomic_store(&daemon->table_failed_at, monotonic_seconds());
+	if (!atomic_exchange(&daemon->table_failed, true))
+		qd_log(LOG_WARNING, "%s; %s", err->text, meanwhile);
+}
+
+void qd_daemon_table_works(struct qd_daemon *daemon)
+{
+	int64_t quiet =
+		monotonic_seconds() - atomic_load(&daemon->table_failed_at);
+
+	/* one damaged record among good ones is not an outage a second */
+	if (atomic_load(&daemon->table_failed) && quiet >= QUIET_S) {
+		atomic_store(&daemon->table_failed, false);
 		qd_log(LOG_NOTICE, "the table can be read again");
+	}
 }

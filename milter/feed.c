@@ -49,8 +49,7 @@ static const redisReply *find_field(const redisReply *fields, const char *name)
 	return NULL;
 }
 
-static void read_record(const redisReply *record,
-			struct qd_feed_change *change)
+static void read_record(const redisReply *record, struct qd_feed_change *change)
 {
 	change->has_record = false;
 	change->is_junk = false;
@@ -84,13 +83,30 @@ bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
 	return true;
 }
 
+/* "RUN-ID POSITION" */
+#define NOTE (QD_RUN_ID + QD_STREAM_ID + 2)
+
 int qd_feed_save_position(struct qd_feed *feed, struct qd_batch *batch,
 			  struct qd_error *err)
 {
-	char text[QD_RUN_ID + QD_STREAM_ID + 2];
+	char text[NOTE];
 
 	snprintf(text, sizeof(text), "%s %s", feed->run_id, feed->position);
 	return qd_batch_note(batch, "feed", text, err);
+}
+
+/* false: it was begun anew under us, or somebody else writes to it. */
+static bool table_is_where_we_are(struct qd_feed *feed)
+{
+	struct qd_view *view = qd_view_begin(feed->daemon->table, NULL);
+	char want[NOTE], text[NOTE];
+
+	if (!view)
+		return true; /* there will be one, or the process ends */
+	qd_view_note(view, "feed", text, sizeof(text));
+	qd_view_end(view);
+	snprintf(want, sizeof(want), "%s %s", feed->run_id, feed->position);
+	return strcmp(text, want) == 0;
 }
 
 static int apply_change(struct qd_feed *feed, struct qd_batch *batch,
@@ -298,7 +314,7 @@ static int ask_run_id(struct qd_feed *feed, char out[QD_RUN_ID],
 static int can_resume(struct qd_feed *feed, const char *run_id, bool *can,
 		      struct qd_error *err)
 {
-	char text[QD_RUN_ID + QD_STREAM_ID + 2] = "", *space;
+	char text[NOTE] = "", *space;
 	struct qd_view *view = qd_view_begin(feed->daemon->table, NULL);
 
 	*can = false;
@@ -357,7 +373,7 @@ static int connect_and_follow(struct qd_feed *feed, int *failures,
 			return -1;
 		say_up(feed);
 		*failures = 0;
-		in_step = !gap;
+		in_step = !gap && table_is_where_we_are(feed);
 	}
 }
 

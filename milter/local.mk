@@ -27,6 +27,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/table.c \
 	milter/table_batch.c \
 	milter/table_check.c \
+	milter/table_guard.c \
 	milter/table_impl.h \
 	milter/table_view.c \
 	milter/utf8.c \

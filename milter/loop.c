@@ -248,6 +248,25 @@ static void take_signals(struct loop *loop)
 		reload(loop, &err);
 }
 
+/* Can it be read? failure: why it could not be opened anew, or NULL. */
+static void note_table(struct qd_daemon *daemon, const struct qd_error *failure)
+{
+	struct qd_error err;
+	struct qd_view *view = qd_view_begin(daemon->table, &err);
+
+	if (view)
+		qd_view_end(view);
+	if (view && failure)
+		qd_daemon_table_failed(daemon, failure,
+				       "what was read before is used until it "
+				       "is too old");
+	else if (view)
+		qd_daemon_table_works(daemon);
+	else
+		qd_daemon_table_failed(daemon, failure ? failure : &err,
+				       "recipients pass");
+}
+
 /* The scanner may have replaced the table's file, or the map is too small. */
 static void refresh_table(struct loop *loop)
 {
@@ -259,10 +278,10 @@ static void refresh_table(struct loop *loop)
 		return;
 	rc = qd_table_refresh(loop->daemon->table, &err);
 	pthread_mutex_unlock(&loop->daemon->writing);
-	if (rc < 0)
-		qd_daemon_table_state(loop->daemon, &err);
-	else if (rc > 0)
-		qd_daemon_table_state(loop->daemon, NULL);
+	if (rc > 0)
+		qd_log(LOG_NOTICE, "the table was opened anew: its file is "
+				   "another, or has grown");
+	note_table(loop->daemon, rc < 0 ? &err : NULL);
 }
 
 static void tick(struct loop *loop)

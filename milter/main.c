@@ -217,14 +217,15 @@ static int open_table(const struct qd_settings *settings,
 		      struct qd_daemon *daemon, struct qd_error *err)
 {
 	char aside[256];
-	int rc =
-		qd_table_open(settings->table, QD_TABLE_WRITE,
-			      settings->table_size, &daemon->table, aside, err);
+	int rc;
 
+	qd_table_guard();
+	rc = qd_table_open(settings->table, QD_TABLE_WRITE,
+			   settings->table_size, &daemon->table, aside, err);
 	if (!daemon->table)
 		return -1;
 	if (rc < 0)
-		qd_daemon_table_state(daemon, err);
+		qd_daemon_table_failed(daemon, err, "recipients pass");
 	if (aside[0])
 		qd_log(LOG_WARNING,
 		       "table %s: it was damaged or of another version; kept "

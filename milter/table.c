@@ -67,6 +67,23 @@ int qd_table_fail(const struct qd_table *table, int code, const char *what,
 			    mdb_strerror(code));
 }
 
+static int cut_short(const struct qd_table *table, struct qd_error *err)
+{
+	return qd_error_set(err, EX_DATAERR,
+			    "table %s: data.mdb was cut short while it was "
+			    "open",
+			    table->dir);
+}
+
+int qd_table_whole(struct qd_table *table, MDB_txn *txn, struct qd_error *err)
+{
+	MDB_stat stat;
+
+	if (mdb_stat(txn, table->main, &stat) != 0 || stat.ms_entries == 0)
+		atomic_store(&table->emptied, true);
+	return qd_table_is_cut(table) ? cut_short(table, err) : 0;
+}
+
 static int data_path(const char *dir, const char *file, char *out, size_t size)
 {
 	return snprintf(out, size, "%s/%s", dir, file) < (int)size ? 0 : -1;
@@ -107,7 +124,9 @@ static int open_databases(struct qd_table *table, struct qd_error *err)
 	rc = mdb_txn_begin(table->env, NULL, txn_flags, &txn);
 	if (rc)
 		return qd_table_fail(table, rc, "begin", err);
-	rc = mdb_dbi_open(txn, "roots", flags, &table->roots);
+	rc = mdb_dbi_open(txn, NULL, 0, &table->main);
+	if (!rc)
+		rc = mdb_dbi_open(txn, "roots", flags, &table->roots);
 	if (!rc)
 		rc = mdb_dbi_open(txn, "sources", flags, &table->sources);
 	if (!rc)
@@ -193,6 +212,8 @@ int qd_table_open_env(struct qd_table *table, struct qd_error *err)
 	mdb_env_set_mapsize(table->env, (size_t)table->map_size);
 	if (open_files(table, err) < 0)
 		goto fail;
+	table->trips = qd_guard_watch();
+	atomic_store(&table->emptied, false);
 	mdb_env_get_fd(table->env, &fd);
 	if (check_length(table, fd, err) < 0)
 		goto fail;
@@ -343,7 +364,8 @@ static bool is_current(const struct qd_table *table)
 	char path[300];
 	struct stat st;
 
-	if (!table->env || atomic_load(&table->outgrown))
+	if (!table->env || atomic_load(&table->outgrown) ||
+	    qd_table_is_cut(table))
 		return false;
 	data_path(table->dir, "data.mdb", path, sizeof(path));
 	return stat(path, &st) == 0 && st.st_ino == table->inode &&
@@ -351,11 +373,13 @@ static bool is_current(const struct qd_table *table)
 }
 
 /* Without the check of every record: a child process is not to be had here. */
-static int reopen(struct qd_table *table, struct qd_error *err)
+static int reopen(struct qd_table *table, bool is_cut, struct qd_error *err)
 {
 	char aside[256];
 
-	if (qd_table_open_env(table, err) == 0)
+	if (is_cut)
+		cut_short(table, err);
+	else if (qd_table_open_env(table, err) == 0)
 		return 0;
 	if (err->status != EX_DATAERR || !table->writable)
 		return -1;
@@ -366,6 +390,7 @@ static int reopen(struct qd_table *table, struct qd_error *err)
 
 int qd_table_refresh(struct qd_table *table, struct qd_error *err)
 {
+	bool is_cut = qd_table_is_cut(table);
 	int lock, rc;
 
 	if (is_current(table))
@@ -375,7 +400,7 @@ int qd_table_refresh(struct qd_table *table, struct qd_error *err)
 		return -1;
 	pause_views(table);
 	close_env(table);
-	rc = reopen(table, err);
+	rc = reopen(table, is_cut, err);
 	atomic_store(&table->outgrown, false);
 	resume_views(table);
 	close(lock);

@@ -35,6 +35,10 @@ int qd_batch_begin(struct qd_table *table, struct qd_batch **out,
 		free(batch);
 		return qd_table_fail(table, rc, "write", err);
 	}
+	if (qd_table_whole(table, batch->txn, err) < 0) {
+		qd_batch_abort(&batch);
+		return -1;
+	}
 	*out = batch;
 	return 0;
 }
@@ -338,8 +342,13 @@ int qd_batch_note(struct qd_batch *batch, const char *name, const char *text,
 
 int qd_batch_commit(struct qd_batch **batch, struct qd_error *err)
 {
-	int rc = mdb_txn_commit((*batch)->txn);
+	int rc;
 
+	if (qd_table_whole((*batch)->table, (*batch)->txn, err) < 0) {
+		qd_batch_abort(batch);
+		return -1;
+	}
+	rc = mdb_txn_commit((*batch)->txn);
 	if (rc)
 		batch_fail(*batch, rc, err);
 	free(*batch);

@@ -47,11 +47,13 @@ struct qd_table {
 	int64_t map_size;
 	bool writable;
 	MDB_env *env; /* NULL while there is none to read */
-	MDB_dbi roots, sources, meta;
+	MDB_dbi main, roots, sources, meta;
 	ino_t inode;
 	dev_t device;
 	atomic_bool paused;
 	atomic_bool outgrown; /* another process made the map too small */
+	unsigned int trips;   /* of the guard, when it was opened */
+	atomic_bool emptied;  /* see qd_table_whole() */
 	struct qd_view views[QD_VIEWS];
 };
 
@@ -83,6 +85,26 @@ int qd_table_fail(const struct qd_table *table, int code, const char *what,
  * reason in *err, -1 if that could not be found out.
  */
 int qd_table_check(const char *dir, int64_t map_size, struct qd_error *err);
+
+/*
+ * The guard of qd_table_guard(). Watch what LMDB has mapped now; and how often
+ * a file was found to have been cut short under its map.
+ */
+unsigned int qd_guard_watch(void);
+unsigned int qd_guard_trips(void);
+
+/* The file was cut short while it was open: nothing in it counts any more. */
+static inline bool qd_table_is_cut(const struct qd_table *table)
+{
+	return qd_guard_trips() != table->trips || atomic_load(&table->emptied);
+}
+
+/*
+ * Fails, with *err, if qd_table_is_cut(), or if the names of our databases are
+ * gone from what txn sees: what remains of a page reads as zeros, without a
+ * SIGBUS, and LMDB takes no root page for granted.
+ */
+int qd_table_whole(struct qd_table *table, MDB_txn *txn, struct qd_error *err);
 
 /* Open the environment in table->dir; read-only unless table->writable. */
 int qd_table_open_env(struct qd_table *table, struct qd_error *err);

@@ -60,6 +60,10 @@ struct qd_view *qd_view_begin(struct qd_table *table, struct qd_error *err)
 		atomic_store(&view->busy, false);
 		return NULL;
 	}
+	if (qd_table_whole(table, view->txn, err) < 0) {
+		qd_view_end(view);
+		return NULL;
+	}
 	return view;
 }
 

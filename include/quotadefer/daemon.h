@@ -22,7 +22,8 @@ struct qd_daemon {
 	/* held by who writes to the table, or opens it anew */
 	pthread_mutex_t writing;
 	struct qd_metrics metrics;
-	atomic_bool table_failed; /* said so, and not yet that it is back */
+	atomic_bool table_failed;     /* said so, and not yet that it is back */
+	atomic_llong table_failed_at; /* last, monotonic seconds */
 };
 
 /* Take over settings and table. */
@@ -38,10 +39,13 @@ void qd_daemon_replace_settings(struct qd_daemon *daemon,
 				struct qd_settings *settings);
 
 /*
- * Note that the table could (err NULL) or could not be read. Logs the first
- * failure of an outage and its end, nothing in between.
+ * Note that the table could not be read, and what is done meanwhile. Logs the
+ * first failure of an outage. Thread-safe.
  */
-void qd_daemon_table_state(struct qd_daemon *daemon,
-			   const struct qd_error *err);
+void qd_daemon_table_failed(struct qd_daemon *daemon,
+			    const struct qd_error *err, const char *meanwhile);
+
+/* Note that it can be read; logs the end of an outage, when it surely is. */
+void qd_daemon_table_works(struct qd_daemon *daemon);
 
 #endif

@@ -322,6 +322,20 @@ class Feed(unittest.TestCase):
         self.assertEqual(self.table(), before)
         self.assertEqual(self.scan(check=False).returncode, 69)
 
+    def test_table_is_lost(self):
+        """It is filled again at once, though nobody publishes anything."""
+        self.start()
+        path = self.milter.dir / "table/data.mdb"
+        for lose in (path.unlink, lambda: os.truncate(path, 0),
+                     lambda: os.truncate(path, 8192)):
+            loads = self.milter.stat("feed_loads_total")
+            lose()
+            self.milter.stat("rcpt_total")  # it looks at the table
+            wait_for("it compares", lambda last=loads:
+                     self.milter.stat("feed_loads_total") > last)
+            self.wait_deferred("full")
+            self.wait_equal()
+
     def test_command_not_allowed(self):
         """It works up to the last step: said once, and tried less often."""
         self.scan()

@@ -317,6 +317,80 @@ static void test_deleted_table(void **state)
 	assert_int_equal(filter_stop(SIGTERM), 0);
 }
 
+/* Somebody copies a file over it, or the disk loses its end. */
+static void test_truncated_table(void **state)
+{
+	static const off_t lengths[] = { 0, 1, 4096, 4097, 8192, 12288, 20000 };
+	struct mc mc;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(lengths); i++) {
+		remove_table();
+		prepare("");
+		filter_start();
+		filter_open(&mc);
+		expect_rcpt(&mc, "<full@example.org>", FULL);
+		assert_int_equal(
+			truncate(scratch_path("table/data.mdb"), lengths[i]),
+			0);
+		for (int n = 0; n < 20; n++)
+			expect_rcpt(&mc, "<full@example.org>", PASS);
+		filter_wait_log("opened anew", 1);
+		assert_int_equal(filter_logged("; recipients pass\n"), 1);
+		assert_int_equal(filter_scan("-q"), 0);
+		expect_rcpt(&mc, "<full@example.org>", FULL);
+		mc_close(&mc);
+		assert_int_equal(filter_stop(SIGTERM), 0);
+	}
+}
+
+static void test_truncated_lock(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	remove_table();
+	prepare("");
+	filter_start();
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	assert_int_equal(truncate(scratch_path("table/lock.mdb"), 0), 0);
+	expect_rcpt(&mc, "<good@example.org>", PASS);
+	filter_wait_log("opened anew", 1);
+	assert_int_equal(filter_scan("-q"), 0);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	assert_int_equal(filter_stop(SIGTERM), 0);
+}
+
+/* Without its directory, what was read serves on, and little is said. */
+static void test_deleted_directory(void **state)
+{
+	struct mc mc;
+
+	(void)state;
+	remove_table();
+	prepare("defer_limit = 0\n");
+	filter_start();
+	filter_open(&mc);
+	assert_int_equal(rename(scratch_path("table"), scratch_path("gone")),
+			 0);
+	filter_wait_log("No such file or directory", 1);
+	for (int i = 0; i < 20; i++) {
+		expect_rcpt(&mc, "<full@example.org>", FULL);
+		filter_signal(SIGHUP);
+		filter_wait_log("settings reloaded", i + 1);
+	}
+	assert_int_equal(filter_logged("No such file or directory"), 1);
+	assert_int_equal(filter_logged("read again"), 0);
+	assert_int_equal(rename(scratch_path("gone"), scratch_path("table")),
+			 0);
+	filter_wait_log("the table can be read again", 1);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	mc_close(&mc);
+	assert_int_equal(filter_stop(SIGTERM), 0);
+}
+
 static void test_connect_and_leave(void **state)
 {
 	static const unsigned char half[] = { 0, 0, 0, 13, 'O', 0, 0 };
@@ -490,6 +564,9 @@ int main(void)
 		cmocka_unit_test(test_without_a_table),
 		cmocka_unit_test(test_damaged_table),
 		cmocka_unit_test(test_deleted_table),
+		cmocka_unit_test(test_truncated_table),
+		cmocka_unit_test(test_truncated_lock),
+		cmocka_unit_test(test_deleted_directory),
 		cmocka_unit_test(test_connect_and_leave),
 		cmocka_unit_test(test_disorder),
 		cmocka_unit_test(test_service_manager),
