@@ -95,9 +95,8 @@ void qd_loop_leave_signals(void)
 }
 
 /*
- * libmilter has a thread in sigwait() that takes SIGHUP for a stop. So this
- * thread opens all signals before that one exists, and all others block them:
- * with SA_NODEFER the kernel then always finds it ready, and prefers it.
+ * For this thread only: all others leave them (and libmilter's, see sigwait.c).
+ * SA_NODEFER: one that comes during another is not kept waiting.
  */
 static void catch_signals(void)
 {
