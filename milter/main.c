@@ -297,11 +297,14 @@ int main(int argc, char **argv)
 	struct arguments a = { .common.program = "quotadefer-milter" };
 	struct qd_settings *settings;
 	struct qd_error err = { 0 };
-	int status = read_arguments(argc, argv, &a);
+	int status;
 
+	qd_options_standard_files();
+	status = read_arguments(argc, argv, &a);
 	if (status)
 		return status;
-	if (qd_settings_load(a.common.config, a.common.overrides, &settings,
+	if (qd_options_fix_config(&a.common, &err) < 0 ||
+	    qd_settings_load(a.common.config, a.common.overrides, &settings,
 			     &err) < 0)
 		return qd_options_fail(&a.common, &err);
 	if (!a.common.check)

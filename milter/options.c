@@ -1,9 +1,41 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "quotadefer/options.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
+#include <unistd.h>
+
+void qd_options_standard_files(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+int qd_options_fix_config(struct qd_options *options, struct qd_error *err)
+{
+	static const char installed[] = QD_SYSCONFDIR "/quotadefer.conf";
+	static char path[2 * PATH_MAX];
+	char directory[PATH_MAX];
+
+	if (!options->config && access(installed, F_OK) == 0)
+		options->config = installed;
+	if (!options->config || options->config[0] == '/')
+		return 0;
+	if (!getcwd(directory, sizeof(directory)))
+		return qd_error_set(err, EX_OSERR, "-c %s: %m",
+				    options->config);
+	snprintf(path, sizeof(path), "%s/%s", directory, options->config);
+	options->config = path;
+	return 0;
+}
 
 bool qd_options_take(struct qd_options *options, int letter, char *argument,
 		     const char *usage)

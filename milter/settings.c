@@ -2,6 +2,7 @@
 #include "settings_impl.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -171,7 +172,8 @@ int qd_settings_load(const char *file, const char *const *overrides,
 	settings = &loaded->settings;
 	if (optional)
 		file = QD_SYSCONFDIR "/quotadefer.conf";
-	if ((!optional || access(file, F_OK) == 0) &&
+	/* one that may not be looked at is not missing */
+	if ((!optional || access(file, F_OK) == 0 || errno != ENOENT) &&
 	    qd_settings_read_file(file, loaded->raw, err) < 0)
 		goto fail;
 	for (; overrides && *overrides; overrides++)

@@ -32,6 +32,19 @@ struct qd_options {
 	}
 
 /*
+ * Make sure that descriptors 0 to 2 are open, be it on /dev/null: a socket or
+ * the table there would get what is written to standard error. Call first.
+ */
+void qd_options_standard_files(void);
+
+/*
+ * Fix the name of the settings file for reloads: from the root directory too,
+ * and with no falling back to the defaults if an installed file vanishes.
+ * Returns 0 or -1 with *err.
+ */
+int qd_options_fix_config(struct qd_options *options, struct qd_error *err);
+
+/*
  * Take one of them as getopt(3) found it. Returns false if it is none; prints
  * the version or usage and ends the process for -V and -h.
  */

@@ -527,6 +527,54 @@ static void test_background(void **state)
 	wait_until("nobody listens", nobody_listens);
 }
 
+/* Run a line of shell, with the scratch directory as $1. */
+static int shell(const char *line, char *out, size_t size)
+{
+	const char *argv[] = { "/bin/sh",	 "-c", line, "sh",
+			       scratch_path(""), NULL };
+
+	return run_program(argv, out, size);
+}
+
+/* From the root directory, the file is found again. */
+static void test_background_relative(void **state)
+{
+	char out[1000];
+
+	(void)state;
+	prepare("");
+	assert_int_equal(shell("cd $1 && exec "
+			       "$QD_TOP_BUILDDIR/milter/quotadefer-milter "
+			       "-c q.conf -P $1/pid",
+			       out, sizeof(out)),
+			 0);
+	prepare("defer_limit = 9\n");
+	if (shell("$QD_TOP_BUILDDIR/tools/quotadefer-ctl -c $1/q.conf reload",
+		  out, sizeof(out)) != 0)
+		fail_msg("%s", out);
+	shell("kill $(cat $1/pid)", NULL, 0);
+	wait_until("nobody listens", nobody_listens);
+}
+
+/* Nothing of ours takes the place of what the caller had closed. */
+static void test_closed_descriptors(void **state)
+{
+	char out[1000];
+
+	(void)state;
+	prepare("");
+	assert_int_equal(shell("exec $QD_TOP_BUILDDIR/milter/quotadefer-milter "
+			       "-c $1/q.conf -P $1/pid <&- >&- 2>&-",
+			       out, sizeof(out)),
+			 0);
+	expect_full();
+	shell("for fd in 0 1 2; do readlink /proc/$(cat $1/pid)/fd/$fd; done",
+	      out, sizeof(out));
+	assert_string_equal(out, "/dev/null\n/dev/null\n/dev/null\n");
+	shell("kill $(cat $1/pid)", NULL, 0);
+	wait_until("nobody listens", nobody_listens);
+}
+
 static void test_not_root_while_serving(void **state)
 {
 	char path[64], text[4096];
@@ -571,6 +619,8 @@ int main(void)
 		cmocka_unit_test(test_disorder),
 		cmocka_unit_test(test_service_manager),
 		cmocka_unit_test(test_background),
+		cmocka_unit_test(test_background_relative),
+		cmocka_unit_test(test_closed_descriptors),
 		cmocka_unit_test(test_not_root_while_serving),
 	};
 

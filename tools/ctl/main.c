@@ -112,8 +112,10 @@ int main(int argc, char **argv)
 	const struct command *command = NULL;
 	struct qd_settings *settings;
 	struct qd_error err = { 0 };
-	int status = read_arguments(argc, argv, &ctl, &command);
+	int status;
 
+	qd_options_standard_files();
+	status = read_arguments(argc, argv, &ctl, &command);
 	if (status)
 		return status;
 	qd_log_open(ctl.common.program, true, LOG_INFO);
