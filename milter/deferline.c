@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "quotadefer/log.h"
@@ -47,6 +48,14 @@ static const char *quoted(const char *text, const char *fallback,
 	return qd_log_quote(out, QUOTED, text && *text ? text : fallback);
 }
 
+/* "IPv6:" is for address literals; MTAs do not log it. */
+static const char *bare_address(const char *address)
+{
+	bool tagged = address && strncasecmp(address, "IPv6:", 5) == 0;
+
+	return tagged ? address + 5 : address;
+}
+
 void qd_deferline(const struct qd_request *request,
 		  const struct qd_answer *answer,
 		  const struct qd_client *client, char *out, size_t size)
@@ -66,6 +75,6 @@ void qd_deferline(const struct qd_request *request,
 		 qd_usage_limit(rec, answer->resource),
 		 qd_time_text(rec->since, since), answer->hit.source,
 		 quoted(client->name, "unknown", name),
-		 quoted(client->address, "unknown", address),
+		 quoted(bare_address(client->address), "unknown", address),
 		 bare(request->sender, from), quoted(client->helo, "", helo));
 }

@@ -83,6 +83,8 @@ static void test_deferline(void **state)
 					    .sender = "<a@ext.test>" };
 	const struct qd_client client = { "mx.ext.test", "192.0.2.1",
 					  "mx.ext.test" };
+	/* as Postfix gives it in {client_addr} */
+	const struct qd_client v6 = { "mx6.ext.test", "IPv6:2001:db8::1", "" };
 	struct qd_answer answer = full_answer();
 	char line[QD_LOG_LINE];
 
@@ -93,6 +95,8 @@ static void test_deferline(void **state)
 		      "storage=102401/102400 since=2023-11-14T22:13:20Z "
 		      "source=mail1 client=mx.ext.test[192.0.2.1] "
 		      "from=<a@ext.test> helo=<mx.ext.test>");
+	qd_deferline(&request, &answer, &v6, line, sizeof(line));
+	assert_non_null(strstr(line, " client=mx6.ext.test[2001:db8::1] "));
 	answer.resource = QD_MESSAGE;
 	answer.hit.rec.usage[QD_MESSAGE] = (struct qd_usage){ 11, 10 };
 	qd_deferline(&request, &answer, &client, line, sizeof(line));
