@@ -2,7 +2,6 @@
 #include "quotadefer/callbacks.h"
 
 #include <arpa/inet.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <libmilter/mfapi.h>
 
 #include "quotadefer/deferline.h"
+#include "quotadefer/listen.h"
 #include "quotadefer/log.h"
 #include "quotadefer/reply.h"
 #include "quotadefer/value.h"
@@ -396,17 +396,14 @@ static sfsistat on_close(SMFICTX *ctx)
 static int share_socket(const struct qd_settings *settings,
 			struct qd_error *err)
 {
-	const char *name = settings->socket_group;
 	const char *path = settings->socket_spec.path;
-	const struct group *group = getgrnam(name ? name : "postfix");
+	gid_t group;
 
-	if (name && !group)
-		return qd_error_set(err, EX_CONFIG,
-				    "socket_group %s: there is no such group",
-				    name);
-	if (group && chown(path, (uid_t)-1, group->gr_gid) < 0 && name)
+	if (qd_listen_group(settings->socket_group, &group, err) < 0)
+		return -1;
+	if (chown(path, (uid_t)-1, group) < 0 && settings->socket_group)
 		return qd_error_set(err, EX_NOPERM, "socket %s: group %s: %m",
-				    path, name);
+				    path, settings->socket_group);
 	if (chmod(path, (mode_t)settings->socket_mode) < 0)
 		return qd_error_set(err, EX_NOPERM, "socket %s: %m", path);
 	return 0;

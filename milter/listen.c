@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,6 +154,19 @@ int qd_listen_claim(const struct qd_socketspec *spec, struct qd_error *err)
 	if (spec->family == AF_UNIX)
 		return claim_unix(spec->path, err);
 	return claim_inet(spec, err);
+}
+
+int qd_listen_group(const char *name, gid_t *out, struct qd_error *err)
+{
+	const struct group *group = getgrnam(name ? name : "postfix");
+
+	if (name && !group)
+		return qd_error_set(err, EX_CONFIG,
+				    "socket_group %s: there is no such group; "
+				    "groupadd --system %s makes one",
+				    name, name);
+	*out = group ? group->gr_gid : (gid_t)-1;
+	return 0;
 }
 
 int qd_listen_unix(const char *path, mode_t mode, struct qd_error *err)

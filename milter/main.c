@@ -274,21 +274,41 @@ static int start(struct arguments *a, struct qd_settings *settings,
 	return status;
 }
 
+/* What is allowed, and may still not be what was meant. */
+static void print_notes(const char *program, const struct qd_settings *settings)
+{
+	const struct qd_socketspec *spec = &settings->socket_spec;
+
+	if (!settings->domains.count)
+		fprintf(stderr,
+			"%s: note: domains is not set: with virtdomains off "
+			"nothing will be deferred\n",
+			program);
+	if (spec->port && !spec->host[0])
+		fprintf(stderr,
+			"%s: note: socket %s has no host: anybody who reaches "
+			"this machine may ask who is full\n",
+			program, spec->milter);
+	if (strcmp(settings->user, "root") == 0)
+		fprintf(stderr,
+			"%s: note: user is root: a fault in the filter is "
+			"root's\n",
+			program);
+}
+
 static int check_only(const struct arguments *a,
 		      const struct qd_settings *settings)
 {
 	struct qd_identity who;
 	struct qd_error err;
+	gid_t group;
 
 	if (a->common.verbose)
 		qd_settings_print(settings, stdout);
-	if (find_identity(settings, &who, &err) < 0)
+	if (find_identity(settings, &who, &err) < 0 ||
+	    qd_listen_group(settings->socket_group, &group, &err) < 0)
 		return qd_options_fail(&a->common, &err);
-	if (!settings->domains.count)
-		fprintf(stderr,
-			"%s: note: domains is not set: with virtdomains off "
-			"nothing will be deferred\n",
-			a->common.program);
+	print_notes(a->common.program, settings);
 	return EX_OK;
 }
 

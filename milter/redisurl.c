@@ -87,7 +87,8 @@ static int parse_hostport(const char *text, size_t length,
 	if (host_end == text)
 		return -1;
 	if (percent_decode(text, (size_t)(host_end - text), out->host,
-			   sizeof(out->host)))
+			   sizeof(out->host)) ||
+	    strpbrk(out->host, " \t\"'<>\\"))
 		return -1;
 	if (!port)
 		return 0;

@@ -88,6 +88,9 @@ static int bad_value(const struct qd_spec *spec, const struct qd_raw *raw,
 {
 	char quoted[160];
 
+	if (strcmp(spec->name, "redis") == 0) /* may hold a password */
+		return qd_error_set(err, EX_CONFIG, "%s%s%s: %s", raw->where,
+				    raw->where[0] ? ": " : "", spec->name, why);
 	qd_log_quote(quoted, sizeof(quoted), value);
 	return qd_error_set(err, EX_CONFIG, "%s%s%s = \"%s\": %s", raw->where,
 			    raw->where[0] ? ": " : "", spec->name, quoted, why);
@@ -138,9 +141,16 @@ static int read_composites(struct qd_loaded *loaded, struct qd_error *err)
 	}
 	if (s->redis && qd_redisurl_parse(s->redis, &s->redis_url, &why) < 0) {
 		which = qd_spec_find("redis");
-		/* the value is not shown: it may hold a password */
-		return qd_error_set(err, EX_CONFIG, "%s: redis: %s",
-				    loaded->raw[which].where, why.text);
+		return bad_value(&qd_specs[which], &loaded->raw[which],
+				 s->redis, why.text, err);
+	}
+	if (strcmp(s->control_socket, s->socket_spec.path) == 0) {
+		which = qd_spec_find("control_socket");
+		return bad_value(&qd_specs[which], &loaded->raw[which],
+				 s->control_socket,
+				 "socket is there as well; they need a path "
+				 "each",
+				 err);
 	}
 	return 0;
 }

@@ -94,53 +94,88 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
+/* Where in the text we are, from line to line. */
+struct scan {
+	int line;
+	int opened;   /* the line on which this was opened: */
+	bool comment; /* a C comment, or */
+	char quote;   /* one of the two quotes */
+};
+
 /* "//", but not in the middle of a bare word such as a URL */
 static bool is_comment(const char *line, const char *p)
 {
-	return strncmp(p, "//", 2) == 0 &&
-	       (p == line || strchr(" \t={},", p[-1]));
+	return *p == '#' || (strncmp(p, "//", 2) == 0 &&
+			     (p == line || strchr(" \t={},", p[-1])));
 }
 
 /*
  * libconfuse replaces ${NAME} from the environment, except in single quotes,
  * and an unset one silently by nothing. Refuse those.
  */
-static int check_variables(const char *line, int number)
+static int check_variable(int line, const char *p)
 {
-	char text[200], name[100], quote = '\0';
+	char text[200], name[100];
 
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(p + 2, "}\n"), p + 2);
+	if (strstr(name, ":-") || getenv(name))
+		return 0;
+	snprintf(text, sizeof(text),
+		 "${%s}: there is no such variable in the environment; single "
+		 "quotes keep it as it is",
+		 name);
+	return fail_at(line, text);
+}
+
+static int check_line(struct scan *scan, const char *line)
+{
 	for (const char *p = line; *p; p++) {
-		if (*p == '\\' && p[1]) {
+		if (scan->comment) {
+			scan->comment = strncmp(p, "*/", 2) != 0;
+			p += !scan->comment;
+		} else if (*p == '\\' && p[1]) {
 			p++;
-		} else if (quote ? *p == quote : (*p == '"' || *p == '\'')) {
-			quote = quote ? '\0' : *p;
-		} else if (!quote && (*p == '#' || is_comment(line, p))) {
-			break;
-		} else if (quote != '\'' && strncmp(p, "${", 2) == 0) {
-			snprintf(name, sizeof(name), "%.*s",
-				 (int)strcspn(p + 2, "}\n"), p + 2);
-			if (strstr(name, ":-") || getenv(name))
-				continue;
-			snprintf(text, sizeof(text),
-				 "${%s}: there is no such variable in the "
-				 "environment; single quotes keep it as it is",
-				 name);
-			return fail_at(number, text);
+		} else if (scan->quote ? *p == scan->quote :
+					 (*p == '"' || *p == '\'')) {
+			scan->quote = scan->quote ? '\0' : *p;
+			scan->opened = scan->line;
+		} else if (!scan->quote && strncmp(p, "/*", 2) == 0) {
+			scan->comment = true;
+			scan->opened = scan->line;
+		} else if (!scan->quote && is_comment(line, p)) {
+			return 0;
+		} else if (scan->quote != '\'' && strncmp(p, "${", 2) == 0 &&
+			   check_variable(scan->line, p) < 0) {
+			return -1;
 		}
 	}
 	return 0;
 }
 
+/* What libconfuse lets pass, or says less well. */
 static int check_text(FILE *fp)
 {
+	struct scan scan = { 0 };
 	char *line = NULL;
 	size_t size = 0;
-	int number = 0, rc = 0;
+	ssize_t length;
+	int rc = 0;
 
-	while (rc == 0 && getline(&line, &size, fp) >= 0)
-		rc = check_variables(line, ++number);
+	while (rc == 0 && (length = getline(&line, &size, fp)) >= 0) {
+		scan.line++;
+		if (strlen(line) != (size_t)length)
+			rc = fail_at(scan.line, "a NUL byte; write text");
+		else
+			rc = check_line(&scan, line);
+	}
 	free(line);
 	rewind(fp);
+	if (rc == 0 && scan.comment)
+		rc = fail_at(scan.opened, "a comment that is not closed; write "
+					  "*/ at its end");
+	if (rc == 0 && scan.quote)
+		rc = fail_at(scan.opened, "a quote that is not closed; write "
+					  "NAME = \"VALUE\"");
 	return rc;
 }
 

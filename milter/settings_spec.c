@@ -13,6 +13,7 @@
 #define SIZE	 "a size: write 512K, 64M, 4G or bytes"
 #define PERCENT	 "a share: write 0% to 100%"
 #define PATH	 "an absolute path of at most 255 bytes"
+#define SOCKET	 "the absolute path of a socket, of at most 107 bytes"
 
 static bool store(const char *text, char **field)
 {
@@ -52,6 +53,16 @@ static bool read_path(const struct qd_spec *spec, const char *text, void *field)
 	(void)spec;
 	return text[0] == '/' && strlen(text) <= 255 && is_printable(text) &&
 	       store(text, field);
+}
+
+/* sockaddr_un has no room for more. */
+static bool read_socket(const struct qd_spec *spec, const char *text,
+			void *field)
+{
+	size_t length = strlen(text);
+
+	return length <= 107 && text[length - (length > 0)] != '/' &&
+	       read_path(spec, text, field);
 }
 
 static bool read_name(const struct qd_spec *spec, const char *text, void *field)
@@ -196,8 +207,8 @@ const struct qd_spec qd_specs[QD_SETTINGS] = {
 	  .expected = "a file mode in octal, such as 0660" },
 	{ FIELD(socket_group), .read = read_account,
 	  .expected = "the name of a group" },
-	{ FIELD(control_socket), .read = read_path,
-	  .fallback = QD_RUNDIR "/control.sock", .expected = PATH },
+	{ FIELD(control_socket), .read = read_socket,
+	  .fallback = QD_RUNDIR "/control.sock", .expected = SOCKET },
 	{ FIELD(user), .read = read_account, .fallback = "quotadefer",
 	  .expected = "the name of a user" },
 	{ FIELD(pidfile), .read = read_path, .expected = PATH },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "quotadefer/socketspec.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -39,6 +40,22 @@ static int parse_unix(const char *path, struct qd_socketspec *out,
 	return 0;
 }
 
+/* A name or an address, as far as can be seen without asking for it. */
+static bool is_host(const char *text, size_t length, int family)
+{
+	static const char name[] = "abcdefghijklmnopqrstuvwxyz"
+				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789.-_";
+	size_t colons = 0, good = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		colons += text[i] == ':';
+		good += strchr(name, text[i]) || text[i] == ':' ||
+			text[i] == '%';
+	}
+	return good == length && (family == AF_INET6 || colons == 0);
+}
+
 static int copy_host(struct qd_socketspec *out, const char *host, size_t length)
 {
 	/* [::1] is how both MTAs bracket an IPv6 address */
@@ -46,7 +63,7 @@ static int copy_host(struct qd_socketspec *out, const char *host, size_t length)
 		host++;
 		length -= 2;
 	}
-	if (length >= sizeof(out->host))
+	if (length >= sizeof(out->host) || !is_host(host, length, out->family))
 		return -1;
 	memcpy(out->host, host, length);
 	out->host[length] = '\0';
@@ -86,10 +103,12 @@ static int parse_inet(const char *text, const char *rest, int family,
 
 	out->family = family;
 	if (split_inet(rest, out) < 0)
-		return qd_error_set(err, EX_CONFIG,
-				    "\"%s\" has no port from 1 to 65535 or too "
-				    "long a host; %s",
-				    text, EXPECTED);
+		return qd_error_set(
+			err, EX_CONFIG,
+			"\"%s\" has no port from 1 to 65535 or no "
+			"good host%s; %s",
+			text, family == AF_INET ? " (inet6: is for IPv6)" : "",
+			EXPECTED);
 	if (out->host[0])
 		snprintf(out->milter, sizeof(out->milter), "%s:%d@%s", scheme,
 			 out->port, out->host);

@@ -18,6 +18,12 @@
  */
 int qd_listen_claim(const struct qd_socketspec *spec, struct qd_error *err);
 
+/*
+ * The group that may connect: the one of that name, or if name is NULL that of
+ * Postfix; (gid_t)-1 if there is no Postfix. Returns 0 or -1 with *err.
+ */
+int qd_listen_group(const char *name, gid_t *out, struct qd_error *err);
+
 /* Bind and listen on a unix stream socket of this mode, after claiming it. */
 int qd_listen_unix(const char *path, mode_t mode, struct qd_error *err);
 

@@ -152,7 +152,26 @@ static const struct {
 	  ":4: domains: set before, on line 2" },
 	{ "no value", "mode =\n", ":2: premature end of file" },
 	{ "no equal sign", "mode monitor\n", "missing equal sign" },
-	{ "quote not closed", "table = \"/t\n\n", "NAME = " },
+	{ "quote not closed", "mode = monitor\ntable = \"/t\n\n",
+	  ":2: a quote that is not closed" },
+	{ "single quote not closed", "\n\ntable = '/t\n", ":3: a quote" },
+	{ "comment not closed", "mode = monitor /* for now\ntable = /t\n",
+	  ":1: a comment that is not closed" },
+	{ "unset variable behind a quote of two lines",
+	  "reply_text = \"it's \\\nfull\"\ntable = ${QD_NO_SUCH}\n",
+	  ":3: ${QD_NO_SUCH}" },
+	{ "long control socket",
+	  "control_socket = /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+	  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n",
+	  "at most 107 bytes" },
+	{ "control socket is a directory", "control_socket = /run/\n",
+	  "the absolute path of a socket" },
+	{ "two sockets at one place",
+	  "socket = unix:/run/x\ncontrol_socket = /run/x\n",
+	  ":2: control_socket = \"/run/x\": socket is there as well" },
+	{ "url with a tab", "redis = \"redis://u:s3\\tcret@h\"\n",
+	  ":1: redis: not a URL" },
+	{ "url with a blank", "redis = \"redis://h h\"\n", "Redis URL" },
 	{ "brace not closed", "domains = { a.org\n", "premature end" },
 	{ "section", "milter {\n  mode = monitor\n}\n", "milter" },
 	{ "list for one", "mode = { monitor }\n", "unexpected token" },
@@ -161,6 +180,20 @@ static const struct {
 	{ "unset variable, bare", "mode = ${QD_NO_SUCH}\n",
 	  ":1: ${QD_NO_SUCH}" },
 };
+
+/* A file cannot come from a string here. */
+static void test_nul(void **state)
+{
+	static const char text[] = "\nmode = monitor # \0x\n";
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	scratch_write("q.conf", text, sizeof(text) - 1);
+	assert_int_equal(
+		qd_settings_load(scratch_path("q.conf"), NULL, &s, &err), -1);
+	assert_non_null(strstr(err.text, "q.conf:2: a NUL byte"));
+}
 
 static void test_bad(void **state)
 {
@@ -171,6 +204,7 @@ static void test_bad(void **state)
 
 		if (load(bad[i].text, NULL, &s, &err) == 0)
 			fail_msg("%s: was accepted", bad[i].name);
+		assert_null(strstr(err.text, "cret"));
 		if (err.status != EX_CONFIG || !strstr(err.text, "q.conf") ||
 		    !strstr(err.text, bad[i].said))
 			fail_msg("%s: got %d \"%s\", want \"%s\"", bad[i].name,
@@ -214,6 +248,8 @@ static void test_variables(void **state)
 	setenv("QD_TEST", "/from/env", 1);
 	if (load("table = \"${QD_TEST}/t\" # ${QD_NO_SUCH}\n"
 		 "reply_text = 'costs ${QD_NO_SUCH}'\n"
+		 "/* it's \"${QD_NO_SUCH} */ socket = \"unix:/a\\\n"
+		 "/b\" # ${QD_NO_SUCH}\n"
 		 "prefix = \"${QD_NO_SUCH:-other}\"\n",
 		 NULL, &s, &err) < 0)
 		fail_msg("%s", err.text);
@@ -302,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_overrides),
 		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_bad_overrides),
 		cmocka_unit_test(test_variables),
 		cmocka_unit_test(test_files),

@@ -38,6 +38,10 @@ static const struct {
 	{ .text = "inet:127.0.0.1:" },
 	{ .text = "inet:-1@127.0.0.1" },
 	{ .text = "inet: 8891@127.0.0.1" },
+	{ .text = "inet:1.2.3.4:5:6" },
+	{ .text = "inet:8891@a b" },
+	{ .text = "inet:8891@::1" },
+	{ .text = "inet:[::1]:8891" },
 	{ .text = "tcp:8891" },
 	{ .text = "UNIX:/run/q.sock" },
 };
