@@ -111,6 +111,49 @@ static void test_reload(void **state)
 	filter_stop(SIGTERM);
 }
 
+/* Names from strangers, in output that programs read. */
+static void test_hostile_names(void **state)
+{
+	const char *argv[] = {
+		"tools/quotadefer-ctl",
+		"-c",
+		scratch_path("q.conf"),
+		"-j",
+		"query",
+		"<\"\\\"\\\\\x01\xff\n\"@b\xc3\xbc\xe2\x80\xae.org>",
+		NULL
+	};
+
+	(void)state;
+	filter_settings("");
+	filter_usage("user.\xff\"\\odd", 102401);
+	filter_usage("user.\xc3\xbc", 102401);
+	assert_int_equal(filter_scan("--force"), 0);
+	assert_int_equal(ctl("-j", "list"), 0);
+	expect_output("\"root\": \"user.\\\\xff\\\\x22\\\\x5codd\"");
+	expect_output("\"root\": \"user.\xc3\xbc\"");
+	assert_int_equal(run_program(argv, output, sizeof(output)), 0);
+	for (const char *p = output; *p; p++)
+		assert_true(*p == '\n' || (*p >= 0x20 && *p < 0x7f));
+	filter_usage("user.\xff\"\\odd", 0);
+	filter_usage("user.\xc3\xbc", 0);
+	assert_int_equal(filter_scan("--force"), 0);
+}
+
+static void test_status_in_json(void **state)
+{
+	char socket[600];
+
+	(void)state;
+	filter_settings("");
+	snprintf(socket, sizeof(socket), "socket=unix:%s",
+		 scratch_path("a b.sock"));
+	filter_start_with(socket);
+	assert_int_equal(ctl("-j", "status"), 0);
+	expect_output("\"socket\": \"unix:");
+	filter_stop(SIGTERM);
+}
+
 static int connect_control(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -229,6 +272,7 @@ static void test_query_options(void **state)
 	assert_int_equal(run_program(argv, output, sizeof(output)), 0);
 	argv[5] = "much";
 	assert_int_equal(run_program(argv, output, sizeof(output)), EX_USAGE);
+	expect_output("--size much: not a size");
 }
 
 static void test_query_unknown(void **state)
@@ -274,6 +318,8 @@ int main(void)
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_stats),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_status_in_json),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_idle_clients),
 		cmocka_unit_test(test_query),

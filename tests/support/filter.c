@@ -59,9 +59,10 @@ void wait_until(const char *what, bool (*condition)(void))
 
 void filter_usage(const char *root, long used)
 {
+	char letter = root[5] >= 'a' && root[5] <= 'z' ? root[5] : 'q';
 	char name[300], text[100];
 
-	snprintf(name, sizeof(name), "cyrus/quota/%c/%s", root[5], root);
+	snprintf(name, sizeof(name), "cyrus/quota/%c/%s", letter, root);
 	snprintf(text, sizeof(text),
 		 "%%(S (%ld 100) M (0) AS (0) NF (1) MODSEQ 3)\n", used);
 	scratch_text(name, text);
@@ -235,6 +236,7 @@ void filter_start_with(const char *override)
 {
 	launch(override);
 	filter_wait_log(" on ", 1);
+	wait_until("the filter answers", answers_a_ping);
 }
 
 int filter_start_and_fail(void)

@@ -35,7 +35,7 @@ void filter_start(void);
 /* Run the filter with an override, and wait for nothing. */
 void filter_launch_with(const char *override);
 
-/* The same with an override such as "mode=monitor", not waiting for sockets. */
+/* The same with an override such as "mode=monitor", on any socket. */
 void filter_start_with(const char *override);
 
 /* The same as filter_start, not waiting; for what is not to come up. Its exit status. */

@@ -25,15 +25,16 @@ static int ask(struct ctl *ctl, const char *request, FILE *out)
 	return EX_OK;
 }
 
-/* A number if it looks like one, else a string. */
+/* A number if it is written as one, else a string. */
 static json_t *json_value(const char *text)
 {
 	char *end;
 	double number = strtod(text, &end);
 
-	if (!*text || *end)
+	if (!*text || *end || strspn(text, "0123456789.e+-") != strlen(text))
 		return json_string(text);
-	if (number == (double)(json_int_t)number)
+	if (number > -1e15 && number < 1e15 &&
+	    number == (double)(json_int_t)number)
 		return json_integer((json_int_t)number);
 	return json_real(number);
 }
@@ -64,15 +65,12 @@ static void print_json(char *text)
 
 	for (line = strtok_r(text, "\n", &rest); line;
 	     line = strtok_r(NULL, "\n", &rest)) {
-		char *space = strrchr(line, ' ');
+		char *space = strchr(line, ' ');
 
 		if (strncmp(line, "source ", 7) == 0) {
 			json_array_append_new(sources, json_source(line + 7));
 			continue;
 		}
-		if (strncmp(line, "table ", 6) == 0 ||
-		    strncmp(line, "settings ", 9) == 0)
-			space = strchr(line, ' ');
 		if (!space)
 			continue;
 		*space = '\0';

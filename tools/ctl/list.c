@@ -20,8 +20,12 @@ static json_t *json_record(const char *root, const char *source,
 			   const struct qd_record *rec)
 {
 	json_t *object = json_object(), *usage = json_object();
+	json_t *name = json_string(root);
+	char quoted[QD_ROOT_MAX * 4 + 8];
 
-	json_object_set_new(object, "root", json_string(root));
+	if (!name) /* JSON is UTF-8; a file name need not be */
+		name = json_string(qd_log_quote(quoted, sizeof(quoted), root));
+	json_object_set_new(object, "root", name);
 	json_object_set_new(object, "source", json_string(source));
 	for (int i = 0; i < QD_RESOURCES; i++) {
 		enum qd_resource res = (enum qd_resource)i;

@@ -64,7 +64,13 @@ static bool take_option(struct ctl *ctl, int letter)
 		ctl->json = true;
 		return true;
 	case SIZE:
-		return qd_value_size(optarg, &ctl->size) == 0;
+		if (qd_value_size(optarg, &ctl->size) == 0)
+			return true;
+		fprintf(stderr,
+			"%s: --size %s: not a size: write 512K, 64M, "
+			"4G or bytes\n",
+			ctl->common.program, optarg);
+		return false;
 	case SENDER:
 		ctl->sender = optarg;
 		return true;

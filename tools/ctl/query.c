@@ -60,11 +60,12 @@ static void explain_address(struct explanation *e, const char *typed,
 		[QD_ADDRESS_ODD] = "not an address that is looked up",
 	};
 	char local[QD_LOCAL_MAX * 4 + 8], quoted[QD_ROOT_MAX * 4];
-	const char *domain = answer->address.domain;
+	char domain[QD_DOMAIN_MAX * 4 + 8];
 
 	add_step(e, "recipient", "%s",
 		 qd_log_quote(quoted, sizeof(quoted), typed));
 	qd_log_quote(local, sizeof(local), answer->address.local);
+	qd_log_quote(domain, sizeof(domain), answer->address.domain);
 	add_step(e, "address", "%s%s%s%s", local, domain[0] ? "@" : "", domain,
 		 kinds[answer->kind]);
 }
