@@ -23,6 +23,7 @@ noinst_HEADERS = \
 	include/quotadefer/privs.h \
 	include/quotadefer/progress.h \
 	include/quotadefer/publish.h \
+	include/quotadefer/quotadb.h \
 	include/quotadefer/quotalegacy.h \
 	include/quotadefer/quotarecord.h \
 	include/quotadefer/quotastore.h \

@@ -235,6 +235,7 @@ void qd_settings_unref(struct qd_settings **settings)
 	free(s->reply_text);
 	free(s->source);
 	free(s->imapd_conf);
+	free(s->cyr_dbtool);
 	for (int i = 0; i < QD_SETTINGS; i++)
 		qd_raw_clear(&loaded->raw[i]);
 	free(loaded);

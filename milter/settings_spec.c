@@ -160,7 +160,8 @@ static const char *const mode_names[] = { "enforce", "monitor", NULL };
 static const char *const null_names[] = { "data", "rcpt", "pass", NULL };
 static const char *const auth_names[] = { "pass", "defer", NULL };
 static const char *const rule_names[] = { "auto", "lmtpd", "lmtpd-strict",
-					  NULL };
+					  "smmapd", NULL };
+static const char *const domain_names[] = { "ignore", "enforce", NULL };
 
 #define FIELD(field) \
 	.name = #field, .offset = offsetof(struct qd_settings, field)
@@ -239,10 +240,15 @@ const struct qd_spec qd_specs[QD_SETTINGS] = {
 	{ FIELD(imapd_conf), .read = read_path, .fallback = "/etc/imapd.conf",
 	  .expected = PATH },
 	{ FIELD(rule), .read = read_choice, .choices = rule_names,
-	  .fallback = "auto", .expected = "auto, lmtpd or lmtpd-strict" },
+	  .fallback = "auto",
+	  .expected = "auto, lmtpd, lmtpd-strict or smmapd" },
 	{ FIELD(largest_message), .read = read_size, .min = 0,
 	  .max = INT64_C(1) << 40, .fallback = "64M",
 	  .expected = SIZE ", up to 1T" },
+	{ FIELD(domain_roots), .read = read_choice, .choices = domain_names,
+	  .fallback = "ignore", .expected = "ignore or enforce" },
+	{ FIELD(cyr_dbtool), .read = read_path,
+	  .fallback = "/usr/lib/cyrus/bin/cyr_dbtool", .expected = PATH },
 	{ FIELD(scan_threads), .read = read_integer, .min = 0, .max = 256,
 	  .fallback = "0",
 	  .expected = "a number from 0 (as many as pay) to 256" },

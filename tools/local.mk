@@ -10,6 +10,7 @@ tools_scan_libscan_a_SOURCES = \
 	tools/scan/publish.c \
 	tools/scan/publish_lmdb.c \
 	tools/scan/publish_redis.c \
+	tools/scan/quotadb.c \
 	tools/scan/quotalegacy.c \
 	tools/scan/quotalegacy_impl.h \
 	tools/scan/quotalegacy_walk.c \

@@ -10,6 +10,7 @@
 
 /* What matters here of imapd.conf(5), with Cyrus 3.x's defaults. */
 struct qd_imapdconf {
+	char path[1024]; /* of imapd.conf itself */
 	char configdirectory[1024];
 	char quota_db[32];
 	char quota_db_path[1024]; /* "" if not set */

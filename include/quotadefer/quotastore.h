@@ -22,14 +22,14 @@ struct qd_complaint {
 
 /*
  * What a scan found. publish: the roots that go into the table; unreadable:
- * those of which nothing is known now; shared: shared roots that are neither.
+ * those of which nothing is known now; shields: others, that may have one that is over above them.
  * All are sorted at the end. The counters may be read by other threads
  * meanwhile.
  */
 struct qd_scan {
 	struct qd_rootset publish;
 	struct qd_rootset unreadable_roots;
-	struct qd_rootset shared;
+	struct qd_rootset shields;
 	atomic_llong roots;
 	atomic_llong over;
 	atomic_llong malformed;
@@ -40,13 +40,16 @@ struct qd_scan {
 };
 
 /*
- * What is to be found: roots over by rule for a message of up to size bytes.
+ * What is to be found: roots over by rule for a message of up to size bytes,
+ * and those that shield what is below them from one that is over.
  * threads 0: as many as pay. tick is called about every 100 ms in the calling
  * thread; not 0 stops the scan.
  */
 struct qd_scan_options {
 	enum qd_rule rule;
 	int64_t size;
+	bool domain_roots;
+	const char *cyr_dbtool;
 	int threads;
 	int64_t now;
 	int (*tick)(void *arg, const struct qd_scan *scan);

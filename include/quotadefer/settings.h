@@ -32,7 +32,12 @@ enum qd_authenticated {
 enum qd_rule_setting {
 	QD_USE_AUTO,
 	QD_USE_LMTPD,
-	QD_USE_STRICT
+	QD_USE_STRICT,
+	QD_USE_SMMAPD
+};
+enum qd_domain_roots {
+	QD_DOMAIN_ROOTS_IGNORE,
+	QD_DOMAIN_ROOTS_ENFORCE
 };
 
 /*
@@ -72,6 +77,8 @@ struct qd_settings {
 	char *imapd_conf;
 	int rule;
 	int64_t largest_message;
+	int domain_roots;
+	char *cyr_dbtool;
 	int64_t scan_threads;
 	int64_t guard_roots;
 	int64_t guard_full;

@@ -411,6 +411,8 @@ int qd_imapdconf_read(const char *path, struct qd_imapdconf *out,
 	if (expand(&conf, conf.quota_db_path, sizeof(conf.quota_db_path)) < 0)
 		return qd_error_set(err, EX_CONFIG,
 				    "%s: quota_db_path: too long", path);
+	if (read_text(path, conf.path, sizeof(conf.path)) < 0)
+		return qd_error_set(err, EX_CONFIG, "%s: too long", path);
 	*out = conf;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <sysexits.h>
 
 #include "quotadefer/findings.h"
+#include "quotadefer/quotadb.h"
 #include "quotadefer/quotalegacy.h"
 
 int qd_quotastore_check(const struct qd_imapdconf *conf, struct qd_error *err)
@@ -15,13 +16,19 @@ int qd_quotastore_check(const struct qd_imapdconf *conf, struct qd_error *err)
 			"quota_use_conversations is on: Cyrus then counts "
 			"usage in its conversations databases, and the quota "
 			"files are not the truth; this server cannot be "
-			"scanned");
-	if (strcmp(conf->quota_db, "quotalegacy") != 0)
+			"scanned unless it is turned off, and quota -f run");
+	if (strcmp(conf->quota_db, "sql") == 0)
 		return qd_error_set(
 			err, EX_CONFIG,
-			"quota_db: %s: only quotalegacy can be scanned",
-			conf->quota_db);
+			"quota_db: sql: not a file that can be read; convert "
+			"it with cvt_cyrusdb(8) to quotalegacy or twoskip, and "
+			"set quota_db to that");
 	return 0;
+}
+
+static bool is_quotalegacy(const struct qd_imapdconf *conf)
+{
+	return strcmp(conf->quota_db, "quotalegacy") == 0;
 }
 
 int qd_quotastore_scan(const struct qd_imapdconf *conf,
@@ -31,9 +38,11 @@ int qd_quotastore_scan(const struct qd_imapdconf *conf,
 	memset(scan, 0, sizeof(*scan));
 	if (qd_quotastore_check(conf, err) < 0)
 		return -1;
-	if (qd_quotalegacy_scan(conf, options, scan, err) < 0)
+	if (is_quotalegacy(conf) ?
+		    qd_quotalegacy_scan(conf, options, scan, err) < 0 :
+		    qd_quotadb_scan(conf, options, scan, err) < 0)
 		return -1;
-	if (qd_findings_finish(scan) < 0)
+	if (qd_findings_finish(scan, options) < 0)
 		return qd_error_set(err, EX_OSERR,
 				    "no memory for what was found");
 	return 0;
@@ -43,5 +52,5 @@ void qd_scan_free(struct qd_scan *scan)
 {
 	qd_rootset_free(&scan->publish);
 	qd_rootset_free(&scan->unreadable_roots);
-	qd_rootset_free(&scan->shared);
+	qd_rootset_free(&scan->shields);
 }
