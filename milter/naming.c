@@ -54,6 +54,7 @@ bool qd_naming_equal(const struct qd_naming *a, const struct qd_naming *b)
 	return a->virtdomains == b->virtdomains &&
 	       a->unixhierarchysep == b->unixhierarchysep &&
 	       a->lmtp_downcase_rcpt == b->lmtp_downcase_rcpt &&
+	       a->tests_folder == b->tests_folder &&
 	       strcmp(a->postuser, b->postuser) == 0 &&
 	       /* without virtual domains every domain is dropped */
 	       (a->virtdomains == QD_VIRTDOMAINS_OFF ||
@@ -89,26 +90,30 @@ static void keep_case(char *out, const char *text, size_t length)
 	out[length] = '\0';
 }
 
-/* "list/archive" -> "list.archive", each level in modified UTF-7 */
-static int put_folder(struct name *name, const char *detail, char separator)
+/*
+ * "list/archive" -> "list.archive", each level in modified UTF-7; below: the
+ * name goes on from one that is there. The number of levels, or -1.
+ */
+static int put_folder(struct name *name, const char *detail, char separator,
+		      bool below)
 {
 	char utf7[QD_ROOT_MAX + 1];
 	const char sep[2] = { separator, '\0' };
 	const char *at = utf7;
-	bool first = true;
+	int levels = 0;
 
 	if (qd_utf8_to_utf7(detail, utf7, sizeof(utf7)) < 0)
 		return -1;
 	for (at += strspn(at, sep); *at; at += strspn(at, sep)) {
 		size_t length = strcspn(at, sep);
 
-		if (!first)
+		if (below || levels)
 			put(name, '.');
 		put_component(name, at, length);
-		first = false;
+		levels++;
 		at += length;
 	}
-	return first ? -1 : 0;
+	return levels;
 }
 
 static bool domain_is_kept(const struct qd_naming *naming, const char *domain)
@@ -117,12 +122,21 @@ static bool domain_is_kept(const struct qd_naming *naming, const char *domain)
 	       strcasecmp(domain, naming->defaultdomain) != 0;
 }
 
+/* The post user of smmapd is never one of a virtual domain. */
+static bool is_post_user(const struct qd_naming *naming, const char *user,
+			 const char *domain)
+{
+	return strcmp(user, naming->postuser) == 0 &&
+	       !(naming->tests_folder && domain_is_kept(naming, domain));
+}
+
 int qd_naming_mailbox(const struct qd_naming *naming, const char *local,
 		      const char *domain, struct qd_mailbox *out)
 {
 	void (*recase)(char *, const char *, size_t) =
 		naming->lmtp_downcase_rcpt ? downcase : keep_case;
 	struct name name = { .out = out->name };
+	char separator = naming->unixhierarchysep ? '/' : '.';
 	const char *detail = strchr(local, '+');
 	size_t length = detail ? (size_t)(detail - local) : strlen(local);
 	char user[QD_LOCAL_MAX + 1], lower[QD_DOMAIN_MAX + 1];
@@ -137,18 +151,19 @@ int qd_naming_mailbox(const struct qd_naming *naming, const char *local,
 		put_text(&name, lower);
 		put(&name, '!');
 	}
-	out->is_user = strcmp(user, naming->postuser) != 0;
-	if (out->is_user) {
-		if (length == 0)
-			return -1;
-		put_text(&name, "user.");
-		put_component(&name, user, length);
-	} else {
-		char separator = naming->unixhierarchysep ? '/' : '.';
-
-		if (!detail || put_folder(&name, detail + 1, separator) < 0)
-			return -1;
-	}
+	out->is_user = !is_post_user(naming, user, domain);
+	if (!out->is_user)
+		return detail && put_folder(&name, detail + 1, separator,
+					    false) > 0 ?
+			       finish(&name) :
+			       -1;
+	if (length == 0)
+		return -1;
+	put_text(&name, "user.");
+	put_component(&name, user, length);
+	if (naming->tests_folder && detail &&
+	    put_folder(&name, detail + 1, separator, true) < 0)
+		return -1;
 	return finish(&name);
 }
 
@@ -167,6 +182,16 @@ bool qd_naming_parent(char *name)
 	if (!dot)
 		return false;
 	*dot = '\0';
+	return true;
+}
+
+bool qd_naming_domain_root(char *name)
+{
+	char *bang = strchr(name, '!');
+
+	if (!bang || !bang[1])
+		return false;
+	bang[1] = '\0';
 	return true;
 }
 

@@ -5,10 +5,23 @@
 
 #include "quotadefer/policy.h"
 
+static bool is_domain_root(const char *root)
+{
+	return root[strlen(root) - 1] == '!';
+}
+
+/* Further up; past a user's INBOX only to the domain. */
+static bool next_root(char *root)
+{
+	if (!qd_naming_is_inbox(root) && qd_naming_parent(root))
+		return true;
+	return qd_naming_domain_root(root);
+}
+
 /*
- * The nearest quota root that the table knows. A user's INBOX is looked up by
- * its own name alone: the roots above it would need every user below them
- * published. Above a shared folder the publisher provides for that.
+ * The nearest quota root that the table knows. The publisher sees to it that
+ * one which is not over, below one that is, is there too: a folder's, and
+ * where domain roots count a user's.
  */
 static enum qd_found find_root(struct qd_view *view,
 			       const struct qd_settings *settings, int64_t now,
@@ -21,8 +34,10 @@ static enum qd_found find_root(struct qd_view *view,
 	do {
 		found = qd_view_get(view, answer->root, now, max_age,
 				    &answer->hit, &answer->err);
-	} while (found == QD_ABSENT && !answer->mailbox.is_user &&
-		 qd_naming_parent(answer->root));
+	} while (found == QD_ABSENT && next_root(answer->root));
+	if (found == QD_FOUND && is_domain_root(answer->root) &&
+	    !answer->hit.domain_roots)
+		found = QD_ABSENT;
 	if (found != QD_FOUND)
 		answer->root[0] = '\0';
 	return found;

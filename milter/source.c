@@ -57,6 +57,7 @@ int qd_source_each(const struct qd_source *src,
 	} texts[] = {
 		{ "host", src->host },
 		{ "rule", qd_rule_name(src->rule) },
+		{ "domain_roots", src->domain_roots ? "1" : "0" },
 		{ "virtdomains", qd_naming_virtdomains(naming->virtdomains) },
 		{ "defaultdomain", naming->defaultdomain },
 		{ "unixhierarchysep", naming->unixhierarchysep ? "1" : "0" },
@@ -98,6 +99,15 @@ static int set_choice(const char *value, const char *const *names, void *out)
 	return 0;
 }
 
+/* smmapd tests another mailbox than lmtpd: that is part of the naming. */
+static int set_rule(struct qd_source *src, const char *value)
+{
+	if (set_choice(value, rule_names, &src->rule) < 0)
+		return -1;
+	src->naming.tests_folder = src->rule == QD_RULE_SMMAPD;
+	return 0;
+}
+
 static int set_number(struct qd_source *src, size_t offset, const char *value)
 {
 	int64_t number;
@@ -118,7 +128,9 @@ int qd_source_set(struct qd_source *src, const char *field, const char *value)
 	if (strcmp(field, "host") == 0)
 		return set_text(src->host, sizeof(src->host), value);
 	if (strcmp(field, "rule") == 0)
-		return set_choice(value, rule_names, &src->rule);
+		return set_rule(src, value);
+	if (strcmp(field, "domain_roots") == 0)
+		return qd_value_bool(value, &src->domain_roots);
 	if (strcmp(field, "virtdomains") == 0)
 		return set_choice(value, virtdomains_names, &n->virtdomains);
 	if (strcmp(field, "defaultdomain") == 0)

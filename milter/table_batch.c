@@ -130,6 +130,8 @@ static int pack_source(const struct qd_source *src, struct text *text)
 	memcpy(data, &src->scanned, 8);
 	memcpy(data + 8, &src->heartbeat, 8);
 	data[16] = (unsigned char)src->rule;
+	if (src->domain_roots)
+		data[16] |= QD_DOMAIN_ROOTS;
 	strcpy(text->data + QD_SOURCE_HEAD, src->name);
 	text->used = QD_SOURCE_HEAD + strlen(src->name) + 1;
 	return qd_source_each(src, put_field, text);
@@ -151,8 +153,9 @@ static int put_naming(struct qd_batch *batch, const struct qd_naming *naming,
 	size_t used = 2, length;
 
 	data[0] = (char)naming->virtdomains;
-	data[1] = (char)(naming->unixhierarchysep | naming->lmtp_downcase_rcpt
-							    << 1);
+	data[1] = (char)(naming->unixhierarchysep |
+			 naming->lmtp_downcase_rcpt << 1 |
+			 naming->tests_folder << 2);
 	length = strlen(naming->defaultdomain) + 1;
 	memcpy(data + used, naming->defaultdomain, length);
 	used += length;
@@ -177,7 +180,7 @@ static int update_wants_size(struct qd_batch *batch, struct qd_error *err)
 		const unsigned char *data = value.mv_data;
 
 		if (value.mv_size > QD_SOURCE_HEAD &&
-		    data[16] == QD_RULE_STRICT)
+		    (data[16] & ~QD_DOMAIN_ROOTS) == QD_RULE_STRICT)
 			wanted = true;
 	}
 	mdb_cursor_close(cursor);

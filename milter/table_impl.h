@@ -18,7 +18,8 @@
  *
  * roots    quota root -> entries, one per source: id (2 bytes, big endian),
  *          length (1), packed record
- * sources  id (2 bytes, big endian) -> scanned (8), heartbeat (8), rule (1),
+ * sources  id (2 bytes, big endian) -> scanned (8), heartbeat (8), rule (1,
+ *          with QD_DOMAIN_ROOTS added if they count),
  *          name NUL, then "field=value\n" lines as in qd_source_each
  * meta     "schema" -> "1"; "naming" -> a packed naming; "wants-size" -> "1";
  *          "note/NAME" -> text
@@ -28,7 +29,8 @@ enum {
 	QD_ENTRY_HEAD = QD_SOURCE_ID + 1
 };
 enum {
-	QD_SOURCE_HEAD = 8 + 8 + 1
+	QD_SOURCE_HEAD = 8 + 8 + 1,
+	QD_DOMAIN_ROOTS = 0x80
 };
 
 /* More than callbacks can be inside a view at one moment on any real host. */

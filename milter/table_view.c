@@ -106,6 +106,7 @@ static bool unpack_naming(const MDB_val *value, struct qd_naming *out)
 	out->virtdomains = (enum qd_virtdomains)data[0];
 	out->unixhierarchysep = data[1] & 1;
 	out->lmtp_downcase_rcpt = data[1] & 2;
+	out->tests_folder = data[1] & 4;
 	memcpy(out->defaultdomain, domain, (size_t)(postuser - domain));
 	memcpy(out->postuser, postuser, (size_t)(end - postuser));
 	return true;
@@ -168,6 +169,7 @@ bool qd_entry_next(const unsigned char **at, const unsigned char *end,
 struct source_head {
 	int64_t scanned, heartbeat;
 	enum qd_rule rule;
+	bool domain_roots;
 	const char *name;
 };
 
@@ -175,13 +177,15 @@ static bool read_source_head(const MDB_val *value, struct source_head *head)
 {
 	const unsigned char *data = value->mv_data;
 
-	if (value->mv_size < QD_SOURCE_HEAD + 2 || data[16] > QD_RULE_SMMAPD ||
+	if (value->mv_size < QD_SOURCE_HEAD + 2 ||
+	    (data[16] & ~QD_DOMAIN_ROOTS) > QD_RULE_SMMAPD ||
 	    !memchr(data + QD_SOURCE_HEAD, '\0',
 		    value->mv_size - QD_SOURCE_HEAD))
 		return false;
 	memcpy(&head->scanned, data, 8);
 	memcpy(&head->heartbeat, data + 8, 8);
-	head->rule = (enum qd_rule)data[16];
+	head->rule = (enum qd_rule)(data[16] & ~QD_DOMAIN_ROOTS);
+	head->domain_roots = data[16] & QD_DOMAIN_ROOTS;
 	head->name = (const char *)data + QD_SOURCE_HEAD;
 	return strlen(head->name) <= QD_SOURCE_MAX;
 }
@@ -252,6 +256,7 @@ enum qd_found qd_view_get(struct qd_view *view, const char *root, int64_t now,
 			continue;
 		hit->rec = entry.rec;
 		hit->rule = head.rule;
+		hit->domain_roots = head.domain_roots;
 		hit->age = age;
 		strcpy(hit->source, head.name);
 		found = QD_FOUND;

@@ -15,13 +15,13 @@ struct qd_findings {
 	struct qd_scan *scan;
 	const struct qd_scan_options *options;
 	pthread_mutex_t *lock; /* of the scan's complaints */
-	struct qd_rootset publish, shared, unreadable;
+	struct qd_rootset publish, shields, unreadable;
 	bool no_memory;
 };
 
 /*
  * A root was read: name within domain, either may be "", not both. Keeps it
- * if it is to be published, or is a shared root, which may be a shield.
+ * if it is to be published, or may be a shield.
  */
 void qd_findings_root(struct qd_findings *found, const char *domain,
 		      const char *name, struct qd_record *rec);
@@ -29,7 +29,7 @@ void qd_findings_root(struct qd_findings *found, const char *domain,
 /*
  * Something is there under the name of a root, and is none, or none that can
  * be read. For Cyrus it hides the roots above it all the same: quota_findroot
- * asks only stat(2). So a shared root is a shield that has no limits.
+ * asks only stat(2). So it may be a shield, one that has no limits.
  */
 void qd_findings_hidden(struct qd_findings *found, const char *domain,
 			const char *name);
@@ -50,11 +50,11 @@ void qd_findings_directory(struct qd_findings *found, const char *what,
 int qd_findings_merge(struct qd_findings *found);
 
 /*
- * When all are merged: sort what is to be published, and add the shields.
- * Only the nearest root counts, so a shared root that is not over, below one
- * that is, must be in the table, or a look-up would pass it by. -1: no
- * memory.
+ * When all are merged: sort what is to be published, and add the shields. Only
+ * the nearest root counts, so a root that is not over, below one that is, must
+ * be in the table, or a look-up would pass it by. -1: no memory.
  */
-int qd_findings_finish(struct qd_scan *scan);
+int qd_findings_finish(struct qd_scan *scan,
+		       const struct qd_scan_options *options);
 
 #endif

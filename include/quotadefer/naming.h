@@ -25,6 +25,8 @@ struct qd_naming {
 	bool lmtp_downcase_rcpt;
 	char defaultdomain[QD_DOMAIN_MAX + 1];
 	char postuser[QD_LOCAL_MAX + 1];
+	/* smmapd's way: the folder that the detail names is what counts */
+	bool tests_folder;
 };
 
 /* A mailbox by its internal name: "user.first^last", "virt.example!user.x". */
@@ -45,7 +47,8 @@ const char *qd_naming_virtdomains(enum qd_virtdomains virtdomains);
 /*
  * The mailbox whose quota lmtpd checks at RCPT for this address: the user's
  * INBOX whatever the +detail says, or, for the post user, the shared folder
- * that the detail names. A domain that is the default domain in any case is
+ * that the detail names. With tests_folder the one that smmapd checks: the
+ * user's folder that the detail names. A domain that is the default domain in any case is
  * dropped, as is every domain with virtdomains off; domain may be empty.
  *
  * Returns 0, or -1 if no mailbox can have that name (too long, empty, or a
@@ -64,6 +67,13 @@ int qd_naming_mailbox(const struct qd_naming *naming, const char *local,
  * and changes nothing, at the first component.
  */
 bool qd_naming_parent(char *name);
+
+/*
+ * Replace a mailbox name by its domain's quota root, "virt.example!", the last
+ * that quota_findroot tries. Returns false if the name has no domain, or is
+ * that root already.
+ */
+bool qd_naming_domain_root(char *name);
 
 /* True for a user's INBOX: "user.x" or "domain!user.x", nothing below it. */
 bool qd_naming_is_inbox(const char *name);

@@ -33,6 +33,7 @@ struct qd_source {
 	int64_t records;
 	enum qd_rule rule;
 	int64_t largest_message;
+	bool domain_roots; /* a domain's root counts for its users */
 	struct qd_naming naming;
 };
 

@@ -26,13 +26,14 @@ enum qd_found {
 
 /*
  * What a look-up found: the freshest record of the root, the source that
- * published it, the rule that source asks for, and the record's age in
- * seconds (INT64_MAX: nobody knows).
+ * published it, the rule that source asks for, whether domain roots count
+ * there, and the record's age in seconds (INT64_MAX: nobody knows).
  */
 struct qd_hit {
 	struct qd_record rec;
 	char source[QD_SOURCE_MAX + 1];
 	enum qd_rule rule;
+	bool domain_roots;
 	int64_t age;
 };
 

@@ -23,9 +23,21 @@ static void add(struct qd_findings *found, struct qd_rootset *set,
 		found->no_memory = true;
 }
 
-static bool is_shared(const char *name)
+/*
+ * Could a root that is over be above this one, for a look-up that gets here?
+ * One of a shared folder always, of a user's folder if it is asked for at all,
+ * of a user if domain roots count.
+ */
+static bool may_be_shield(const struct qd_scan_options *options,
+			  const char *domain, const char *name)
 {
-	return name[0] && strncmp(name, "user.", 5) != 0;
+	if (!name[0])
+		return false;
+	if (strncmp(name, "user.", 5) != 0)
+		return true;
+	if (options->rule == QD_RULE_SMMAPD && !qd_naming_is_inbox(name))
+		return true;
+	return options->domain_roots && domain[0];
 }
 
 void qd_findings_root(struct qd_findings *found, const char *domain,
@@ -42,8 +54,8 @@ void qd_findings_root(struct qd_findings *found, const char *domain,
 					  memory_order_relaxed);
 	if (over || qd_record_over(rec, options->rule, options->size) >= 0)
 		add(found, &found->publish, domain, name, rec);
-	else if (is_shared(name))
-		add(found, &found->shared, domain, name, rec);
+	else if (may_be_shield(options, domain, name))
+		add(found, &found->shields, domain, name, rec);
 }
 
 void qd_findings_hidden(struct qd_findings *found, const char *domain,
@@ -51,11 +63,11 @@ void qd_findings_hidden(struct qd_findings *found, const char *domain,
 {
 	struct qd_record no_limits;
 
-	if (!is_shared(name))
+	if (!may_be_shield(found->options, domain, name))
 		return;
 	qd_record_init(&no_limits);
 	no_limits.read = found->options->now;
-	add(found, &found->shared, domain, name, &no_limits);
+	add(found, &found->shields, domain, name, &no_limits);
 }
 
 static void complain(struct qd_findings *found, const char *what,
@@ -100,16 +112,17 @@ int qd_findings_merge(struct qd_findings *found)
 	struct qd_scan *scan = found->scan;
 
 	if (qd_rootset_merge(&scan->publish, &found->publish) < 0 ||
-	    qd_rootset_merge(&scan->shared, &found->shared) < 0 ||
+	    qd_rootset_merge(&scan->shields, &found->shields) < 0 ||
 	    qd_rootset_merge(&scan->unreadable_roots, &found->unreadable) < 0)
 		found->no_memory = true;
 	qd_rootset_free(&found->publish);
-	qd_rootset_free(&found->shared);
+	qd_rootset_free(&found->shields);
 	qd_rootset_free(&found->unreadable);
 	return found->no_memory ? -1 : 0;
 }
 
-static bool is_below(const char *root, const struct qd_rootset *set)
+static bool is_below(const char *root, const struct qd_rootset *set,
+		     bool domain_roots)
 {
 	char above[QD_ROOT_MAX + 1];
 
@@ -117,21 +130,22 @@ static bool is_below(const char *root, const struct qd_rootset *set)
 	while (qd_naming_parent(above))
 		if (qd_rootset_find(set, above, 0, NULL))
 			return true;
-	return false;
+	return domain_roots && qd_naming_domain_root(above) &&
+	       qd_rootset_find(set, above, 0, NULL);
 }
 
-int qd_findings_finish(struct qd_scan *scan)
+int qd_findings_finish(struct qd_scan *scan,
+		       const struct qd_scan_options *options)
 {
 	struct qd_rootset shields = { 0 };
 	struct qd_rootset_entry entry;
 	int rc = 0;
 
 	qd_rootset_sort(&scan->publish);
-	qd_rootset_sort(&scan->shared);
 	qd_rootset_sort(&scan->unreadable_roots);
-	for (size_t i = 0; rc == 0 && i < scan->shared.count; i++) {
-		qd_rootset_get(&scan->shared, i, &entry);
-		if (is_below(entry.root, &scan->publish))
+	for (size_t i = 0; rc == 0 && i < scan->shields.count; i++) {
+		qd_rootset_get(&scan->shields, i, &entry);
+		if (is_below(entry.root, &scan->publish, options->domain_roots))
 			rc = qd_rootset_add(&shields, entry.root, 0,
 					    &entry.rec);
 	}

@@ -101,6 +101,8 @@ static enum qd_rule rule_of(const struct run *run)
 		return QD_RULE_LMTPD;
 	case QD_USE_STRICT:
 		return QD_RULE_STRICT;
+	case QD_USE_SMMAPD:
+		return QD_RULE_SMMAPD;
 	default:
 		return run->conf.lmtp_strict_quota ? QD_RULE_STRICT :
 						     QD_RULE_LMTPD;
@@ -185,6 +187,8 @@ static int scan(struct run *run, struct qd_error *err)
 		.size = run->source.rule == QD_RULE_STRICT ?
 				settings->largest_message :
 				0,
+		.domain_roots = run->source.domain_roots,
+		.cyr_dbtool = settings->cyr_dbtool,
 		.threads = (int)settings->scan_threads,
 		.now = (int64_t)time(NULL),
 		.tick = on_tick,
@@ -207,6 +211,9 @@ static void describe_source(struct run *run)
 	gethostname(src->host, sizeof(src->host) - 1);
 	src->naming = run->conf.naming;
 	src->rule = rule_of(run);
+	src->naming.tests_folder = src->rule == QD_RULE_SMMAPD;
+	src->domain_roots =
+		run->settings->domain_roots == QD_DOMAIN_ROOTS_ENFORCE;
 	src->largest_message = src->rule == QD_RULE_STRICT ?
 				       run->settings->largest_message :
 				       0;
@@ -224,6 +231,7 @@ static bool needs_announcement(const struct run *run)
 	const struct qd_source *before = &run->before, *now = &run->source;
 
 	return !run->known || before->rule != now->rule ||
+	       before->domain_roots != now->domain_roots ||
 	       before->largest_message != now->largest_message ||
 	       !qd_naming_equal(&before->naming, &now->naming);
 }

@@ -149,6 +149,8 @@ static const char *difference(const struct qd_naming *a,
 		return "lmtp_downcase_rcpt";
 	if (strcmp(a->postuser, b->postuser) != 0)
 		return "postuser";
+	if (a->tests_folder != b->tests_folder)
+		return "rule (smmapd tests other mailboxes than lmtpd)";
 	return "defaultdomain";
 }
 
@@ -162,7 +164,7 @@ static int check_one(void *arg, const struct qd_source *other)
 	    qd_source_age(other, check->now, check->max_age) > check->max_age)
 		return 0;
 	return qd_error_set(check->err, EX_CONFIG,
-			    "source %s has another %s in its imapd.conf than "
+			    "source %s has another %s than "
 			    "source %s, which is published already: one table "
 			    "(prefix) can hold only sources that name "
 			    "mailboxes alike; give this one a table or prefix "
