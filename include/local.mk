@@ -3,6 +3,7 @@ noinst_HEADERS = \
 	include/quotadefer/address.h \
 	include/quotadefer/ages.h \
 	include/quotadefer/callbacks.h \
+	include/quotadefer/changes.h \
 	include/quotadefer/control.h \
 	include/quotadefer/crew.h \
 	include/quotadefer/daemon.h \

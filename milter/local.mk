@@ -9,6 +9,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/log.c \
 	milter/metrics.c \
 	milter/naming.c \
+	milter/notify.c \
 	milter/options.c \
 	milter/policy.c \
 	milter/privs.c \
@@ -46,7 +47,6 @@ milter_quotadefer_milter_SOURCES = \
 	milter/listen.c \
 	milter/loop.c \
 	milter/main.c \
-	milter/notify.c \
 	milter/requests.c \
 	milter/sigwait.c
 milter_quotadefer_milter_LDADD = $(QD_LIBS) $(MILTER_LIBS)

@@ -9,7 +9,7 @@
 #include "quotadefer/settings.h"
 
 enum {
-	QD_SETTINGS = 31
+	QD_SETTINGS = 32
 };
 
 /* One setting: how it is called, read and what it is by default. */

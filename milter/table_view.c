@@ -264,6 +264,35 @@ enum qd_found qd_view_get(struct qd_view *view, const char *root, int64_t now,
 	return found;
 }
 
+enum qd_found qd_view_get_of(struct qd_view *view, const char *source,
+			     const char *root, struct qd_record *rec,
+			     struct qd_error *err)
+{
+	struct qd_table *table = view->table;
+	MDB_val key = qd_val_text(root), value;
+	const unsigned char *at, *end;
+	char name[QD_SOURCE_MAX + 1];
+	struct qd_entry entry;
+	int rc;
+
+	rc = mdb_get(view->txn, table->roots, &key, &value);
+	if (rc)
+		return rc == MDB_NOTFOUND ? QD_ABSENT :
+					    view_error(view, rc, err);
+	at = value.mv_data;
+	end = at + value.mv_size;
+	while (at < end) {
+		if (!qd_entry_next(&at, end, &entry) ||
+		    !qd_table_source_name(view->txn, table, entry.id, name))
+			return damaged(view, "record", err);
+		if (strcmp(name, source) != 0)
+			continue;
+		*rec = entry.rec;
+		return QD_FOUND;
+	}
+	return QD_ABSENT;
+}
+
 /* "field=value\n" lines, which values cannot contain, into *src */
 static bool read_fields(const char *at, const char *end, struct qd_source *src)
 {

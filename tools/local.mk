@@ -2,6 +2,7 @@
 # Everything of the scanner but its main(), so that tests can have it.
 noinst_LIBRARIES += tools/scan/libscan.a
 tools_scan_libscan_a_SOURCES = \
+	tools/scan/changes.c \
 	tools/scan/crew.c \
 	tools/scan/findings.c \
 	tools/scan/guard.c \
@@ -13,12 +14,19 @@ tools_scan_libscan_a_SOURCES = \
 	tools/scan/quotadb.c \
 	tools/scan/quotalegacy.c \
 	tools/scan/quotalegacy_impl.h \
+	tools/scan/quotalegacy_some.c \
 	tools/scan/quotalegacy_walk.c \
 	tools/scan/quotarecord.c \
 	tools/scan/quotastore.c
 
 sbin_PROGRAMS += tools/quotadefer-scan
-tools_quotadefer_scan_SOURCES = tools/scan/main.c
+tools_quotadefer_scan_SOURCES = \
+	tools/scan/main.c \
+	tools/scan/report.c \
+	tools/scan/run.c \
+	tools/scan/run.h \
+	tools/scan/some.c \
+	tools/scan/watch.c
 tools_quotadefer_scan_LDADD = tools/scan/libscan.a $(QD_LIBS)
 
 sbin_PROGRAMS += tools/quotadefer-ctl

@@ -20,12 +20,19 @@ struct qd_publisher {
 		    void **self, struct qd_error *err);
 	/* Hold source alone; EX_TEMPFAIL with who has it otherwise. */
 	int (*lock)(void *self, const char *source, struct qd_error *err);
+	/* Hold it no longer, whether it is held or not. */
+	void (*unlock)(void *self);
 	/* Go on holding it; call at least every few seconds. */
 	int (*renew)(void *self, struct qd_error *err);
 	/* What source published before (*known), and its records. */
 	int (*load)(void *self, const char *source, bool *known,
 		    struct qd_source *before, struct qd_rootset *records,
 		    struct qd_error *err);
+	/* The same, but only the records of these names (sorted). */
+	int (*load_some)(void *self, const char *source,
+			 const struct qd_rootset *names, bool *known,
+			 struct qd_source *before, struct qd_rootset *records,
+			 struct qd_error *err);
 	/* Call each for every source there is. */
 	int (*sources)(void *self,
 		       int (*each)(void *arg, const struct qd_source *src),

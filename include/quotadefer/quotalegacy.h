@@ -19,4 +19,13 @@ int qd_quotalegacy_scan(const struct qd_imapdconf *conf,
 			const struct qd_scan_options *options,
 			struct qd_scan *scan, struct qd_error *err);
 
+/*
+ * Read the roots of these names alone into *scan, which the caller zeroed and
+ * which is left unsorted. One that is gone is in none of its sets.
+ */
+int qd_quotalegacy_read(const struct qd_imapdconf *conf,
+			const struct qd_scan_options *options,
+			const struct qd_rootset *names, struct qd_scan *scan,
+			struct qd_error *err);
+
 #endif

@@ -79,6 +79,7 @@ struct qd_settings {
 	int64_t largest_message;
 	int domain_roots;
 	char *cyr_dbtool;
+	int64_t scan_interval_ms;
 	int64_t scan_threads;
 	int64_t guard_roots;
 	int64_t guard_full;

@@ -109,6 +109,11 @@ enum qd_found qd_view_get(struct qd_view *view, const char *root, int64_t now,
 			  int64_t max_age, struct qd_hit *hit,
 			  struct qd_error *err);
 
+/* The record of one root that this source published; not its age. */
+enum qd_found qd_view_get_of(struct qd_view *view, const char *source,
+			     const char *root, struct qd_record *rec,
+			     struct qd_error *err);
+
 /*
  * Call each for every source, or for every record of every source in the
  * order of root names. Stops at, and returns, its first non-zero result;

@@ -28,16 +28,24 @@ struct local {
 	int changes;
 };
 
+static void local_unlock(void *self)
+{
+	struct local *local = self;
+
+	qd_batch_abort(&local->batch);
+	if (local->lock >= 0)
+		close(local->lock);
+	local->lock = -1;
+}
+
 static void local_close(void **self)
 {
 	struct local *local = *self;
 
 	if (!local)
 		return;
-	qd_batch_abort(&local->batch);
+	local_unlock(local);
 	qd_table_close(&local->table);
-	if (local->lock >= 0)
-		close(local->lock);
 	free(local);
 	*self = NULL;
 }
@@ -84,8 +92,12 @@ static int local_lock(void *self, const char *source, struct qd_error *err)
 {
 	struct local *local = self;
 	char path[400], holder[300], host[256] = "";
-	mode_t mask = umask(0007);
+	mode_t mask;
 
+	/* the filter may have set a damaged file aside since */
+	if (qd_table_refresh(local->table, err) < 0)
+		return -1;
+	mask = umask(0007);
 	snprintf(path, sizeof(path), "%s/scan-%s.lock", local->dir, source);
 	local->lock =
 		open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
@@ -95,6 +107,7 @@ static int local_lock(void *self, const char *source, struct qd_error *err)
 				    "%s: %m", path);
 	if (flock(local->lock, LOCK_EX | LOCK_NB) < 0) {
 		read_holder(local->lock, holder, sizeof(holder));
+		local_unlock(local);
 		return qd_error_set(err, EX_TEMPFAIL,
 				    "source %s is being scanned by %s", source,
 				    holder[0] ? holder : "another process");
@@ -166,6 +179,35 @@ static int local_load(void *self, const char *source, bool *known,
 	return rc;
 }
 
+static int local_load_some(void *self, const char *source,
+			   const struct qd_rootset *names, bool *known,
+			   struct qd_source *before, struct qd_rootset *records,
+			   struct qd_error *err)
+{
+	struct local *local = self;
+	struct load load = { source, false, before, records };
+	struct qd_view *view = qd_view_begin(local->table, err);
+	struct qd_rootset_entry entry;
+	struct qd_record rec;
+	enum qd_found found;
+	int rc;
+
+	if (!view)
+		return -1;
+	rc = qd_view_each_source(view, load_source, &load, err);
+	for (size_t i = 0; rc == 0 && i < names->count; i++) {
+		qd_rootset_get(names, i, &entry);
+		found = qd_view_get_of(view, source, entry.root, &rec, err);
+		if (found == QD_FOUND)
+			rc = load_record(&load, entry.root, source, &rec);
+		else if (found == QD_ERROR)
+			rc = -1;
+	}
+	qd_view_end(view);
+	*known = load.known;
+	return rc;
+}
+
 static int local_sources(void *self,
 			 int (*each)(void *arg, const struct qd_source *src),
 			 void *arg, struct qd_error *err)
@@ -231,8 +273,10 @@ const struct qd_publisher qd_publisher_lmdb = {
 	.name = "table",
 	.open = local_open,
 	.lock = local_lock,
+	.unlock = local_unlock,
 	.renew = local_renew,
 	.load = local_load,
+	.load_some = local_load_some,
 	.sources = local_sources,
 	.begin = local_begin,
 	.change = local_change,

@@ -222,23 +222,29 @@ static int fetch_source(struct remote *r, const char *name, bool *known,
 	return 0;
 }
 
+/* A foreign or future record is overwritten or removed. */
+static int add_record(const char *root, const redisReply *text,
+		      struct qd_rootset *records, struct qd_error *err)
+{
+	struct qd_record rec;
+
+	if (qd_record_parse(text->str, text->len, &rec) < 0) {
+		qd_record_init(&rec);
+		rec.kept = true; /* as no record of a scan is */
+	}
+	if (qd_rootset_add(records, root, 0, &rec) < 0)
+		return qd_error_set(err, EX_OSERR, "no memory");
+	return 0;
+}
+
 /* A portion of HSCAN: the cursor, then roots and records in turn. */
 static int add_portion(const redisReply *pairs, struct qd_rootset *records,
 		       struct qd_error *err)
 {
-	for (size_t i = 0; i + 1 < pairs->elements; i += 2) {
-		const redisReply *root = pairs->element[i];
-		const redisReply *text = pairs->element[i + 1];
-		struct qd_record rec;
-
-		/* a foreign or future record: overwritten or removed */
-		if (qd_record_parse(text->str, text->len, &rec) < 0) {
-			qd_record_init(&rec);
-			rec.kept = true; /* as no record of a scan is */
-		}
-		if (qd_rootset_add(records, root->str, 0, &rec) < 0)
-			return qd_error_set(err, EX_OSERR, "no memory");
-	}
+	for (size_t i = 0; i + 1 < pairs->elements; i += 2)
+		if (add_record(pairs->element[i]->str, pairs->element[i + 1],
+			       records, err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -279,6 +285,51 @@ static int remote_load(void *self, const char *source, bool *known,
 		return -1;
 	qd_rootset_sort(records);
 	r->records = (int64_t)records->count;
+	return 0;
+}
+
+/* The records of names[from] and those behind it, as far as one request goes. */
+static int fetch_some(struct remote *r, const struct qd_rootset *names,
+		      size_t from, size_t count, struct qd_rootset *records,
+		      struct qd_error *err)
+{
+	const char *words[2 + BATCH] = { "HMGET", r->root_key };
+	struct qd_rootset_entry entry;
+	redisReply *reply;
+	int rc = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		qd_rootset_get(names, from + i, &entry);
+		words[2 + i] = entry.root;
+	}
+	if (qd_redis_send_words(r->redis, words, 2 + count, err) < 0 ||
+	    qd_redis_reply(r->redis, 0, &reply, err) < 0)
+		return -1;
+	for (size_t i = 0; rc == 0 && i < count && i < reply->elements; i++)
+		if (reply->element[i]->type == REDIS_REPLY_STRING)
+			rc = add_record(words[2 + i], reply->element[i],
+					records, err);
+	freeReplyObject(reply);
+	return rc;
+}
+
+static int remote_load_some(void *self, const char *source,
+			    const struct qd_rootset *names, bool *known,
+			    struct qd_source *before,
+			    struct qd_rootset *records, struct qd_error *err)
+{
+	struct remote *r = self;
+
+	if (fetch_source(r, source, known, before, err) < 0)
+		return -1;
+	for (size_t i = 0; i < names->count; i += BATCH) {
+		size_t left = names->count - i;
+
+		if (fetch_some(r, names, i, left < BATCH ? left : BATCH,
+			       records, err) < 0)
+			return -1;
+	}
+	r->records = before->records;
 	return 0;
 }
 
@@ -464,10 +515,16 @@ static int remote_finish(void *self, const struct qd_source *src,
 }
 
 /* The next scanner need not wait for the lease to end. */
-static void release_lease(struct remote *r)
+static void remote_unlock(void *self)
 {
+	struct remote *r = self;
 	struct qd_error ignored;
 
+	while (r->waiting)
+		free(r->pending[--r->waiting].root);
+	if (!r->leased)
+		return;
+	r->leased = false;
 	/* what failed may have left a transaction half said */
 	if (qd_redis_settle(r->redis) == 0 &&
 	    begin_transaction(r, &ignored) == 0 &&
@@ -481,10 +538,7 @@ static void remote_close(void **self)
 
 	if (!r)
 		return;
-	if (r->leased)
-		release_lease(r);
-	while (r->waiting)
-		free(r->pending[--r->waiting].root);
+	remote_unlock(r);
 	qd_redis_close(&r->redis);
 	free(r);
 	*self = NULL;
@@ -494,8 +548,10 @@ const struct qd_publisher qd_publisher_redis = {
 	.name = "redis",
 	.open = remote_open,
 	.lock = remote_lock,
+	.unlock = remote_unlock,
 	.renew = remote_renew,
 	.load = remote_load,
+	.load_some = remote_load_some,
 	.sources = remote_sources,
 	.begin = remote_begin,
 	.change = remote_change,
