@@ -6,12 +6,14 @@ contrib_made = \
 	contrib/quotadefer.conf.sample \
 	contrib/cron/quotadefer-scan \
 	contrib/systemd/quotadefer-milter.service \
-	contrib/systemd/quotadefer-scan.service
+	contrib/systemd/quotadefer-scan.service \
+	contrib/systemd/quotadefer-watch.service
 contrib_sources = \
 	contrib/quotadefer.conf.sample.in \
 	contrib/cron/quotadefer-scan.in \
 	contrib/systemd/quotadefer-milter.service.in \
-	contrib/systemd/quotadefer-scan.service.in
+	contrib/systemd/quotadefer-scan.service.in \
+	contrib/systemd/quotadefer-watch.service.in
 EXTRA_DIST += $(contrib_sources)
 CLEANFILES += $(contrib_made)
 
@@ -30,6 +32,8 @@ contrib/systemd/quotadefer-milter.service: \
 	$(srcdir)/contrib/systemd/quotadefer-milter.service.in
 contrib/systemd/quotadefer-scan.service: \
 	$(srcdir)/contrib/systemd/quotadefer-scan.service.in
+contrib/systemd/quotadefer-watch.service: \
+	$(srcdir)/contrib/systemd/quotadefer-watch.service.in
 
 nodist_conf_DATA = contrib/quotadefer.conf.sample
 
@@ -48,7 +52,8 @@ unitdir = $(examplesdir)/systemd
 endif
 nodist_unit_DATA = \
 	contrib/systemd/quotadefer-milter.service \
-	contrib/systemd/quotadefer-scan.service
+	contrib/systemd/quotadefer-scan.service \
+	contrib/systemd/quotadefer-watch.service
 dist_unit_DATA = contrib/systemd/quotadefer-scan.timer
 
 # The pages in the sources have the paths of a distribution's package; the

@@ -143,7 +143,7 @@ class Feed(unittest.TestCase):
         self.redis.start()
         self.scan()
         self.wait_deferred("full")
-        self.assertIn(": following", self.milter.text())
+        wait_for("it says so", lambda: ": following" in self.milter.text())
 
     def test_a_restart_starts_warm(self):
         self.start()

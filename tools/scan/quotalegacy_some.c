@@ -71,7 +71,7 @@ static void read_one(struct qd_legacy_reader *reader, const char *base,
 		return;
 	/* gone is not the same as hiding the roots above it */
 	if (fstatat(dir.fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		qd_legacy_read(reader, &dir, file);
+		qd_legacy_read(reader, &dir, file, S_ISREG(st.st_mode));
 	close(dir.fd);
 }
 
