@@ -305,9 +305,6 @@ int qd_redis_settle(struct qd_redis *redis)
 {
 	struct qd_error ignored;
 
-	/* refused outside a transaction, which is as well */
-	if (qd_redis_send(redis, &ignored, "DISCARD", NULL) < 0)
-		return -1;
 	while (redis->awaited > 0) {
 		long before = redis->awaited;
 

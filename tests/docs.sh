@@ -206,6 +206,8 @@ start_milter() {
 
 write_conf() {
 	(umask 077 && echo SECRET1 >SECRET1 && echo SECRET2 >SECRET2)
+	# the scanner becomes the owner of the tree, who is not to be root
+	[ "$(id -u)" -ne 0 ] || chown nobody . SECRET1 SECRET2
 	cat >conf <<-EOF
 	table = "$tmp/table"
 	socket = "unix:$tmp/socket"

@@ -58,8 +58,8 @@ int qd_redis_refused(const struct qd_redis *redis, const char *text,
 int qd_redis_skip(struct qd_redis *redis, int count, struct qd_error *err);
 
 /*
- * After a command was refused: take the replies to all others, and leave the
- * transaction if one was begun. Returns 0, or -1 if the connection is dead.
+ * After a command was refused: take the replies to all others that were sent,
+ * so that new ones can be. Returns 0, or -1 if the connection is dead.
  */
 int qd_redis_settle(struct qd_redis *redis);
 

@@ -525,7 +525,7 @@ static void remote_unlock(void *self)
 	if (!r->leased)
 		return;
 	r->leased = false;
-	/* what failed may have left a transaction half said */
+	/* a refused transaction has its EXEC behind it, and replies to come */
 	if (qd_redis_settle(r->redis) == 0 &&
 	    begin_transaction(r, &ignored) == 0 &&
 	    qd_redis_send(r->redis, &ignored, "DEL", r->lease_key, NULL) == 0)
