@@ -15,6 +15,7 @@ noinst_HEADERS = \
 	include/quotadefer/imapdconf.h \
 	include/quotadefer/listen.h \
 	include/quotadefer/log.h \
+	include/quotadefer/logqueue.h \
 	include/quotadefer/loop.h \
 	include/quotadefer/metrics.h \
 	include/quotadefer/naming.h \

@@ -7,6 +7,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/deferline.c \
 	milter/error.c \
 	milter/log.c \
+	milter/logqueue.c \
 	milter/metrics.c \
 	milter/naming.c \
 	milter/notify.c \

@@ -6,10 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* set once by qd_log_open, before there are threads */
+/* set once by qd_log_open and qd_log_through, before there are threads */
 static const char *log_ident = "quotadefer";
 static bool log_to_stderr = true;
 static int log_max_priority = LOG_INFO;
+static void (*log_put)(int priority, const char *line) = qd_log_write;
 
 void qd_log_open(const char *ident, bool to_stderr, int max_priority)
 {
@@ -53,6 +54,19 @@ static void write_stderr(const char *line)
 		return;
 }
 
+void qd_log_write(int priority, const char *line)
+{
+	if (log_to_stderr)
+		write_stderr(line);
+	else
+		syslog(priority, "%s", line);
+}
+
+void qd_log_through(void (*put)(int priority, const char *line))
+{
+	log_put = put;
+}
+
 void qd_log(int priority, const char *format, ...)
 {
 	char raw[QD_LOG_LINE], line[QD_LOG_LINE];
@@ -64,11 +78,7 @@ void qd_log(int priority, const char *format, ...)
 	vsnprintf(raw, sizeof(raw), format, args);
 	va_end(args);
 	escape_controls(line, sizeof(line), raw);
-
-	if (log_to_stderr)
-		write_stderr(line);
-	else
-		syslog(priority, "%s", line);
+	log_put(priority, line);
 }
 
 /* What needs no escape between quotes or blanks. */

@@ -17,6 +17,7 @@
 #include "quotadefer/control.h"
 #include "quotadefer/feed.h"
 #include "quotadefer/log.h"
+#include "quotadefer/logqueue.h"
 #include "quotadefer/notify.h"
 #include "quotadefer/requests.h"
 #include "quotadefer/ages.h"
@@ -24,7 +25,8 @@
 /* How long open sessions may go on after a request to stop. */
 enum {
 	TICK_MS = 1000,
-	DRAIN_MS = 3000
+	DRAIN_MS = 3000,
+	FLUSH_MS = 1000
 };
 
 /* One byte a signal: 'H', 'T'; or 'E' when libmilter has ended. */
@@ -356,6 +358,7 @@ int qd_loop_run(struct qd_daemon *daemon, int control,
 	/* libmilter's thread may outlive this function */
 	static struct loop loop;
 	struct qd_settings *settings = qd_daemon_settings(daemon, NULL);
+	struct qd_error err;
 
 	loop.daemon = daemon;
 	loop.options = options;
@@ -363,6 +366,8 @@ int qd_loop_run(struct qd_daemon *daemon, int control,
 	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0)
 		return EX_OSERR;
 	catch_signals();
+	if (qd_logqueue_start(&err) < 0)
+		return EX_OSERR;
 	loop.control = qd_control_new(control, handle_request, &loop);
 	if (!loop.control || start_milter(&loop) != 0)
 		return EX_OSERR;
@@ -380,5 +385,6 @@ int qd_loop_run(struct qd_daemon *daemon, int control,
 	qd_feed_stop(&loop.feed);
 	qd_control_free(&loop.control);
 	qd_log(LOG_NOTICE, "stopped");
+	qd_logqueue_flush(FLUSH_MS);
 	return loop.stopping ? EX_OK : EX_UNAVAILABLE;
 }

@@ -19,10 +19,15 @@ void qd_log_open(const char *ident, bool to_stderr, int max_priority);
 /*
  * Write one line. Control characters come out
  * as \xNN, so one call is one line whatever the arguments hold.
- * Safe from several threads. Blocks as long as syslog(3) does.
+ * Safe from several threads. Blocks as long as syslog(3) does, if it is not
+ * through a queue.
  */
 void qd_log(int priority, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Hand finished lines to put from now on, which qd_log_write would write. */
+void qd_log_through(void (*put)(int priority, const char *line));
+void qd_log_write(int priority, const char *line);
 
 /*
  * Copy text for a log line: control characters, quotes, backslashes, angle

@@ -6,6 +6,7 @@
 
 #include "quotadefer/deferline.h"
 #include "quotadefer/log.h"
+#include "quotadefer/logqueue.h"
 
 static void test_quote(void **state)
 {
@@ -62,6 +63,47 @@ static void test_one_event_is_one_line(void **state)
 	capture(out, sizeof(out), LOG_INFO, huge);
 	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
 	assert_true(strlen(out) < QD_LOG_LINE + 16);
+}
+
+/* Read until there is want, saying say (or NULL) all the time. */
+static void read_to(int fd, const char *want, const char *say)
+{
+	static char text[1 << 20];
+	size_t used = 0;
+	ssize_t n;
+
+	while (!used || !strstr(text, want)) {
+		if (say)
+			qd_log(LOG_INFO, "%s", say);
+		n = read(fd, text + used, sizeof(text) - 1 - used);
+		assert_true(n > 0);
+		used += (size_t)n;
+		text[used] = '\0';
+	}
+}
+
+/* Last in its process: from then on the log has a thread. */
+static void test_nobody_reads_the_log(void **state)
+{
+	char text[500];
+	struct qd_error err;
+	int saved = dup(STDERR_FILENO), fds[2];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(pipe(fds), 0);
+	dup2(fds[1], STDERR_FILENO);
+	assert_int_equal(qd_logqueue_start(&err), 0);
+	alarm(60); /* who waits for the reader waits for ever */
+	for (int i = 0; i < 3000; i++)
+		qd_log(LOG_INFO, "%s", text);
+	qd_logqueue_flush(10);
+	/* the pipe and the queue are full, and the rest is lost */
+	read_to(fds[0], " log lines were lost", NULL);
+	read_to(fds[0], "a word\n", "a word");
+	alarm(0);
+	dup2(saved, STDERR_FILENO);
 }
 
 static struct qd_answer full_answer(void)
@@ -144,6 +186,7 @@ int main(void)
 		cmocka_unit_test(test_deferline),
 		cmocka_unit_test(test_deferline_hostile),
 		cmocka_unit_test(test_time),
+		cmocka_unit_test(test_nobody_reads_the_log),
 	};
 
 	return RUN_TESTS(tests);
