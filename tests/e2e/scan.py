@@ -567,9 +567,8 @@ class Trees(Scanned):
         trace = self.place.dir / "trace"
         done = parts.run(
             "strace", "-f", "-o", trace, "-e", "trace=openat", "-e",
-            "inject=openat:delay_exit=1000:when=500+", "-e",
-            "inject=openat:signal=SIGTERM:when=600", parts.SCAN, "-c",
-            self.milter.conf, "-o", f"imapd_conf={self.tree.conf}", "-o",
+            "inject=openat:delay_exit=1000:signal=SIGTERM:when=600+",
+            parts.SCAN, "-c", self.milter.conf, "-o", f"imapd_conf={self.tree.conf}", "-o",
             "scan_threads=1", check=False, env=TRACED)
         self.assertEqual(done.returncode, 75, done.stderr)
         self.assertIn("stopped by a signal (Terminated)", done.stderr)
