@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #include "quotadefer/utf8.h"
 
@@ -58,7 +57,7 @@ bool qd_naming_equal(const struct qd_naming *a, const struct qd_naming *b)
 	       strcmp(a->postuser, b->postuser) == 0 &&
 	       /* without virtual domains every domain is dropped */
 	       (a->virtdomains == QD_VIRTDOMAINS_OFF ||
-		strcasecmp(a->defaultdomain, b->defaultdomain) == 0);
+		strcmp(a->defaultdomain, b->defaultdomain) == 0);
 }
 
 const char *qd_naming_virtdomains(enum qd_virtdomains virtdomains)
@@ -116,18 +115,25 @@ static int put_folder(struct name *name, const char *detail, char separator,
 	return levels;
 }
 
-static bool domain_is_kept(const struct qd_naming *naming, const char *domain)
+/*
+ * lmtpd drops the default domain as it is spelled in imapd.conf, and again
+ * when it has been lowered: by bytes, both times. With lmtp_downcase_rcpt off
+ * joe@EXAMPLE.ORG is a user of another domain.
+ */
+static bool domain_is_kept(const struct qd_naming *naming, const char *domain,
+			   const char *recased)
 {
 	return naming->virtdomains != QD_VIRTDOMAINS_OFF && domain[0] &&
-	       strcasecmp(domain, naming->defaultdomain) != 0;
+	       strcmp(domain, naming->defaultdomain) != 0 &&
+	       strcmp(recased, naming->defaultdomain) != 0;
 }
 
 /* The post user of smmapd is never one of a virtual domain. */
 static bool is_post_user(const struct qd_naming *naming, const char *user,
-			 const char *domain)
+			 bool has_domain)
 {
 	return strcmp(user, naming->postuser) == 0 &&
-	       !(naming->tests_folder && domain_is_kept(naming, domain));
+	       !(naming->tests_folder && has_domain);
 }
 
 int qd_naming_mailbox(const struct qd_naming *naming, const char *local,
@@ -139,19 +145,20 @@ int qd_naming_mailbox(const struct qd_naming *naming, const char *local,
 	char separator = naming->unixhierarchysep ? '/' : '.';
 	const char *detail = strchr(local, '+');
 	size_t length = detail ? (size_t)(detail - local) : strlen(local);
-	char user[QD_LOCAL_MAX + 1], lower[QD_DOMAIN_MAX + 1];
+	char user[QD_LOCAL_MAX + 1], recased[QD_DOMAIN_MAX + 1];
+	bool has_domain;
 
 	if (length > QD_LOCAL_MAX || strlen(domain) > QD_DOMAIN_MAX ||
 	    strchr(domain, '!'))
 		return -1;
 	recase(user, local, length);
-	recase(lower, domain, strlen(domain));
-
-	if (domain_is_kept(naming, domain)) {
-		put_text(&name, lower);
+	recase(recased, domain, strlen(domain));
+	has_domain = domain_is_kept(naming, domain, recased);
+	if (has_domain) {
+		put_text(&name, recased);
 		put(&name, '!');
 	}
-	out->is_user = !is_post_user(naming, user, domain);
+	out->is_user = !is_post_user(naming, user, has_domain);
 	if (!out->is_user)
 		return detail && put_folder(&name, detail + 1, separator,
 					    false) > 0 ?

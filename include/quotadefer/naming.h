@@ -48,8 +48,9 @@ const char *qd_naming_virtdomains(enum qd_virtdomains virtdomains);
  * The mailbox whose quota lmtpd checks at RCPT for this address: the user's
  * INBOX whatever the +detail says, or, for the post user, the shared folder
  * that the detail names. With tests_folder the one that smmapd checks: the
- * user's folder that the detail names. A domain that is the default domain in any case is
- * dropped, as is every domain with virtdomains off; domain may be empty.
+ * user's folder that the detail names. A domain is dropped if it is the default
+ * domain, as spelled or in lower case where lmtp_downcase_rcpt is on, as is
+ * every domain with virtdomains off; domain may be empty.
  *
  * Returns 0, or -1 if no mailbox can have that name (too long, empty, or a
  * "!" in the domain): the recipient is then not ours to judge.

@@ -32,6 +32,14 @@ static const struct qd_naming mixed_case = {
 	.defaultdomain = "example.org",
 };
 
+/* No site means this, and Cyrus takes it by the letter. */
+static const struct qd_naming capital_default = {
+	.virtdomains = QD_VIRTDOMAINS_USERID,
+	.unixhierarchysep = true,
+	.lmtp_downcase_rcpt = true,
+	.defaultdomain = "Example.Org",
+};
+
 static const struct qd_naming post = {
 	.virtdomains = QD_VIRTDOMAINS_USERID,
 	.unixhierarchysep = true,
@@ -59,7 +67,13 @@ static const struct {
 	{ "default domain in capitals", &usual, "joe", "EXAMPLE.org",
 	  "user.joe", false },
 	{ "default domain in capitals, case kept", &mixed_case, "joe",
-	  "EXAMPLE.ORG", "user.joe", false },
+	  "EXAMPLE.ORG", "EXAMPLE.ORG!user.joe", false },
+	{ "default domain with capitals, so spelled", &capital_default, "joe",
+	  "Example.Org", "user.joe", false },
+	{ "default domain with capitals, in lower case", &capital_default,
+	  "joe", "example.org", "example.org!user.joe", false },
+	{ "default domain with capitals, in capitals", &capital_default, "joe",
+	  "EXAMPLE.ORG", "example.org!user.joe", false },
 	{ "case of user and domain", &usual, "Joe", "Virt.Example",
 	  "virt.example!user.joe", false },
 	{ "case kept", &mixed_case, "Joe", "Virt.Example",
@@ -188,7 +202,7 @@ static void test_equal(void **state)
 	(void)state;
 	assert_true(qd_naming_equal(&usual, &other));
 	strcpy(other.defaultdomain, "Example.Org");
-	assert_true(qd_naming_equal(&usual, &other));
+	assert_false(qd_naming_equal(&usual, &other));
 	strcpy(other.defaultdomain, "example.net");
 	assert_false(qd_naming_equal(&usual, &other));
 	assert_false(qd_naming_equal(&usual, &netnews));
