@@ -27,6 +27,7 @@ extern char **environ;
 struct reading {
 	struct qd_findings found;
 	const struct qd_scan_options *options;
+	bool is_flat;
 	pid_t pid;
 	FILE *out; /* its standard output */
 	int why;   /* a file with its standard error */
@@ -46,27 +47,44 @@ int qd_quotadb_path(const struct qd_imapdconf *conf, char *out, size_t size)
 	return n < (int)size ? 0 : -1;
 }
 
+/*
+ * The end of a value in a flat file is not marked when Cyrus has it: a record
+ * of the old form is read on into what that lmtpd read before, and may turn
+ * out full, not full or wrong (myfetch in lib/cyrusdb_flat.c, quota_parseval
+ * in imap/quota_db.c). So nothing is known of it.
+ */
+static enum qd_quotarecord read_value(const struct reading *r,
+				      const char *value, size_t length,
+				      struct qd_record *rec, const char **why)
+{
+	enum qd_quotarecord kind;
+
+	kind = qd_quotarecord_value(value, length, rec, why);
+	if (kind != QD_QUOTA_ROOT || !r->is_flat || value[0] == '%')
+		return kind;
+	*why = "the old form in a flat file, which Cyrus misreads";
+	return QD_QUOTA_MALFORMED;
+}
+
 /* "virt.example!user.joe" is root user.joe of domain virt.example. */
-static void note_root(struct qd_findings *found, char *key, const char *value,
+static void note_root(struct reading *r, char *key, const char *value,
 		      size_t length)
 {
 	char *bang = strchr(key, '!');
 	const char *domain = bang ? key : "", *why = "";
 	const char *name = bang ? bang + 1 : key;
+	enum qd_quotarecord kind;
 	struct qd_record rec;
 
-	switch (qd_quotarecord_value(value, length, &rec, &why)) {
-	case QD_QUOTA_ROOT:
-		if (bang)
-			*bang = '\0';
-		qd_findings_root(found, domain, name, &rec);
-		break;
-	case QD_QUOTA_MALFORMED:
-		qd_findings_malformed(found, key, why);
-		break;
-	case QD_QUOTA_NONE:
-		break;
-	}
+	kind = read_value(r, value, length, &rec, &why);
+	if (kind == QD_QUOTA_MALFORMED)
+		qd_findings_malformed(&r->found, key, why);
+	if (bang)
+		*bang = '\0';
+	if (kind == QD_QUOTA_ROOT)
+		qd_findings_root(&r->found, domain, name, &rec);
+	else
+		qd_findings_hidden(&r->found, domain, name);
 }
 
 static void end_pair(struct reading *r)
@@ -75,7 +93,7 @@ static void end_pair(struct reading *r)
 
 	if (tab) {
 		*tab = '\0';
-		note_root(&r->found, r->pair, tab + 1,
+		note_root(r, r->pair, tab + 1,
 			  (size_t)(r->pair + r->used - (tab + 1)));
 	}
 	r->used = 0;
@@ -244,7 +262,8 @@ int qd_quotadb_scan(const struct qd_imapdconf *conf,
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct reading r = {
 		.found = { .scan = scan, .options = options, .lock = &lock },
-		.options = options
+		.options = options,
+		.is_flat = strcmp(conf->quota_db, "flat") == 0
 	};
 	char path[1100];
 	char *const argv[] = { (char *)options->cyr_dbtool,
