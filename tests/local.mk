@@ -9,6 +9,7 @@ AM_TESTS_ENVIRONMENT = QD_TOP_BUILDDIR='$(abs_top_builddir)'; \
 
 EXTRA_DIST += tests/layering.sh tests/docs.sh $(E2E_TESTS) \
 	tests/support/parts.py tests/support/fetch-sendmail \
+	tests/support/matrix.py tests/support/oracles.py \
 	tests/support/sendmail_part.py
 
 TESTS += tests/layering.sh tests/docs.sh
@@ -47,6 +48,7 @@ THREADED_TESTS = \
 	tests/e2e/feed.py
 
 E2E_TESTS = \
+	tests/e2e/agreement.py \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \
 	tests/e2e/scan.py \

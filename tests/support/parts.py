@@ -198,6 +198,7 @@ class Cyrus(Server):
         self.imap_port = free_port()
         self.lmtp = self.dir / "socket/lmtp"
         self.conf = self.dir / "imapd.conf"
+        self.services = []  # more lines for cyrus.conf
         self.settings = {
             "configdirectory": self.dir / "conf",
             "partition-default": self.dir / "spool",
@@ -241,8 +242,8 @@ class Cyrus(Server):
             f'  imap cmd="{CYRUS_BIN}/imapd -C {self.conf}"'
             f' listen="127.0.0.1:{self.imap_port}" prefork=0\n'
             f'  lmtpunix cmd="{CYRUS_BIN}/lmtpd -C {self.conf}"'
-            f' listen="{self.lmtp}" prefork=0\n'
-            "}\n")
+            f' listen="{self.lmtp}" prefork=0\n' +
+            "".join(f"  {line}\n" for line in self.services) + "}\n")
 
     def add_login(self, user):
         """Let user log in over IMAP, with the password "secret"."""
