@@ -382,7 +382,8 @@ static bool wait_or_stop(struct qd_feed *feed, int ms)
 {
 	struct pollfd pfd = { .fd = feed->wake[0], .events = POLLIN };
 
-	return poll(&pfd, 1, ms) > 0;
+	poll(&pfd, 1, ms);
+	return atomic_load(&feed->stopped);
 }
 
 static int backoff_ms(int failures)
@@ -486,11 +487,14 @@ struct qd_feed *qd_feed_start(struct qd_daemon *daemon,
 void qd_feed_stop(struct qd_feed **feed)
 {
 	struct qd_feed *f = *feed;
+	int wake;
 
 	if (!f)
 		return;
 	*feed = NULL;
 	atomic_store(&f->daemon->metrics.feed_up, false);
-	/* readable for ever: end of file; the thread then frees f */
-	close(f->wake[1]);
+	wake = f->wake[1];
+	/* the thread frees f, maybe already now; the close only wakes it */
+	atomic_store(&f->stopped, true);
+	close(wake);
 }

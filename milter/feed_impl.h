@@ -4,6 +4,7 @@
 
 /* What the feed*.c files share; no other file may include this. */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "quotadefer/feed.h"
@@ -29,7 +30,8 @@ struct qd_feed_source {
 struct qd_feed {
 	struct qd_daemon *daemon;
 	struct qd_settings *settings;
-	int wake[2]; /* closing wake[1] ends the thread */
+	atomic_bool stopped;
+	int wake[2]; /* wake[1] is closed when stopped */
 	struct qd_redis *redis;
 	/* of the server, and how far its stream was read */
 	char run_id[QD_RUN_ID];
