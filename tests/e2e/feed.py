@@ -267,6 +267,89 @@ class Feed(unittest.TestCase):
         self.scan()
         self.wait_deferred("good")
 
+    def test_stop_while_redis_is_frozen(self):
+        self.milter.settings["redis_timeout"] = "10m"
+        self.start()
+        os.kill(self.redis.process.pid, signal.SIGSTOP)
+        self.milter.write_conf(redis_timeout="9m")
+        self.milter.ctl("reload")
+        self.milter.write_conf(redis_timeout="8m")
+        self.milter.ctl("reload")
+        self.assertEqual(self.verdict("full"), "defer")
+        self.assertEqual(self.milter.stop(), 0)
+
+    def test_paused_redis(self):
+        """It hears nothing for longer than it waits, and goes on after."""
+        self.redis.stop()
+        self.redis.start("--enable-debug-command", "yes")
+        self.milter.settings["redis_timeout"] = "200ms"
+        self.start()
+        for command in (("CLIENT", "PAUSE", "3000", "ALL"),
+                        ("DEBUG", "SLEEP", "3")):
+            failures = self.milter.stat("feed_errors_total")
+            sleeper = threading.Thread(target=self.redis.cli, args=command)
+            sleeper.start()
+            wait_for("the feed gives up", lambda last=failures:
+                     self.milter.stat("feed_errors_total") > last)
+            self.assertEqual(self.verdict("full"), "defer")
+            sleeper.join()
+            wait_for("the feed is up", lambda:
+                     self.milter.stat("feed_up") == 1)
+        self.tree.set("good", 102402)
+        self.scan("-o", "redis_timeout=60s")
+        self.wait_deferred("good")
+
+    def test_password_changes(self):
+        """The new one is read from its file: no reload is needed."""
+        secret = self.place.dir / "secret"
+        secret.write_text("")
+        shutil.chown(secret, group="postfix")
+        secret.chmod(0o640)
+        self.milter.settings["redis_password_file"] = str(secret)
+        self.start()
+        self.redis.cli("CONFIG", "SET", "requirepass", "s3cret")
+        os.environ["REDISCLI_AUTH"] = "s3cret"
+        self.addCleanup(os.environ.pop, "REDISCLI_AUTH")
+        self.redis.cli("CLIENT", "KILL", "TYPE", "normal")
+        wait_for("it says so", lambda: "NOAUTH" in self.milter.text())
+        self.assertEqual(self.milter.text().count("NOAUTH"), 1)
+        self.assertEqual(self.verdict("full"), "defer")
+        secret.write_text("s3cret\n")
+        self.tree.set("good", 102402)
+        self.scan()
+        self.wait_deferred("good")
+        self.assertNotIn("s3cret", self.milter.text())
+
+    def test_short_stream(self):
+        """More changes at once than the stream keeps."""
+        self.start()
+        for n in range(3000):
+            self.tree.set(f"m{n}", 102401)
+        self.scan("-o", "stream_length=100", "--force")
+        self.wait_deferred("m2999")
+        self.wait_equal()
+
+    def test_disk_full(self):
+        """What is there stays; when there is room again, so does the rest."""
+        self.milter.dir.joinpath("table").mkdir()
+        parts.run("mount", "-t", "tmpfs", "-o", "size=160k,mode=2770",
+                  "tmpfs", self.milter.dir / "table")
+        self.place.callback(parts.run, "umount", "-l",
+                            self.milter.dir / "table")
+        shutil.chown(self.milter.dir / "table", "postfix", "postfix")
+        self.start()
+        for n in range(3000):
+            self.tree.set(f"m{n}", 102401)
+        self.scan("--force")
+        wait_for("it says so", lambda: "table stays as it is" in
+                 self.milter.text())
+        self.assertEqual(self.verdict("full"), "defer")
+        self.assertEqual(self.milter.text().count("stays as it is"), 1)
+        self.assertRegex(self.milter.text(), "No space left|Input/output")
+        parts.run("mount", "-o", "remount,size=8m", self.milter.dir / "table")
+        self.wait_deferred("m2999")
+        self.wait_equal()
+
     def test_junk(self):
         """What is not a record defers nobody, and stops nothing."""
         self.start()
