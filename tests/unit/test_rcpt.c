@@ -57,7 +57,7 @@ static struct qd_table *make_table(const char *name,
 				   enum qd_virtdomains virtdomains)
 {
 	struct qd_error err = { 0 };
-	struct qd_batch *batch;
+	struct qd_batch *batch = NULL;
 	struct qd_table *table;
 
 	mkdir(scratch_path(name), 0700);
