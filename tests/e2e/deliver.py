@@ -7,6 +7,7 @@ and through Redis with a replica."""
 
 import email.message
 import pathlib
+import re
 import sys
 import unittest
 
@@ -150,12 +151,13 @@ class Story:
         self.replies("MAIL FROM:<a@ext.test>",
                      "RCPT TO:<good@example.org>",
                      "RCPT TO:<full@example.org>", "QUIT")
-        log = self.milter.text()
-        self.assertRegex(log, r"[0-9A-F]{6,}: defer: to=<full@example\.org> "
-                         r"mailbox=user\.full root=user\.full "
-                         r"storage=1\d{5}/102400 since=\S+Z source=test "
-                         r"client=\S+\[127\.0\.0\.1\] from=<a@ext\.test> "
-                         r"helo=<client\.test>\n")
+        line = (r"[0-9A-F]{6,}: defer: to=<full@example\.org> "
+                r"mailbox=user\.full root=user\.full "
+                r"storage=1\d{5}/102400 since=\S+Z source=test "
+                r"client=\S+\[127\.0\.0\.1\] from=<a@ext\.test> "
+                r"helo=<client\.test>\n")
+        wait_for("it is logged so", lambda:
+                 re.search(line, self.milter.text()))
         self.assertRegex(self.mx.text(), r"milter-reject: RCPT from \S+: "
                          r"451 4\.2\.2 mailbox full")
 

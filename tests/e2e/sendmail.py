@@ -116,8 +116,9 @@ class Story:
                          self.cyrus.subjects("user/full@example.org"))
         # sendmail has a queue id from MAIL on, so it is in our line
         queue_id = re.search(r"(\w+) Message accepted", accepted)[1]
-        self.assertIn(f"{queue_id}: defer: to=<full@example.org>",
-                      self.milter.text())
+        wait_for("it is in the log", lambda:
+                 f"{queue_id}: defer: to=<full@example.org>" in
+                 self.milter.text())
 
     def test_one_segment(self):
         replies = self.mx.talk("".join(f"{c}\r\n" for c in (
@@ -172,12 +173,14 @@ class Story:
         for sender in ("a@ext.test", "good@example.org"):
             with Session(self.mx) as s:
                 s.say(f"MAIL FROM:<{sender}>", TO_FULL, "QUIT")
-            self.assertRegex(
-                self.milter.text(), r"\n\S+: [0-9A-Za-z]{14,}: defer: "
+            line = (
+                r"\n\S+: [0-9A-Za-z]{14,}: defer: "
                 r"to=<full@example\.org> mailbox=user\.full root=user\.full "
                 r"storage=1\d{5}/102400 since=\S+Z source=test "
                 r"client=localhost\[127\.0\.0\.1\] "
                 rf"from=<{re.escape(sender)}> helo=<client\.test>\n")
+            wait_for("it is logged so", lambda want=line:
+                     re.search(want, self.milter.text()))
 
     def test_one_message_does_not_know_of_another(self):
         """sendmail sends no abort after the end of a message."""

@@ -93,7 +93,7 @@ static void test_reload(void **state)
 	(void)state;
 	start();
 	assert_int_equal(ctl("reload", NULL), 0);
-	assert_int_equal(filter_logged("settings reloaded"), 1);
+	filter_expect_log("settings reloaded", 1);
 	filter_settings("mode = sideways\n");
 	{
 		/* the tool reads the same file, and refuses it as well */

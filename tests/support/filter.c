@@ -301,6 +301,12 @@ void filter_wait_log(const char *text, int times)
 	}
 }
 
+void filter_expect_log(const char *text, int times)
+{
+	filter_wait_log(text, times);
+	assert_int_equal(filter_logged(text), times);
+}
+
 void filter_open(struct mc *mc)
 {
 	if (mc_open_unix(mc, scratch_path("milter.sock")) < 0 ||

@@ -52,11 +52,14 @@ int filter_stop(int number);
 /* Everything logged since filter_start. */
 const char *filter_log(void);
 
-/* How often text is in the log. */
+/* How often text is in the log, which is written a moment after its cause. */
 int filter_logged(const char *text);
 
 /* Wait until text is in the log so many times; fails after a minute. */
 void filter_wait_log(const char *text, int times);
+
+/* The same, and it must not be there more often by then. */
+void filter_expect_log(const char *text, int times);
 
 /* Wait for a condition; fails after a minute. */
 void wait_until(const char *what, bool (*condition)(void));
