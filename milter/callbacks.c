@@ -252,7 +252,7 @@ static void make_line(SMFICTX *ctx, const struct session *s,
 /* Defer with our reply, or pass if libmilter will not have it. */
 static sfsistat defer(SMFICTX *ctx, struct session *s, const char *line)
 {
-	struct qd_reply reply;
+	struct qd_reply reply = { 0 };
 	char text[sizeof(reply.text) * 2];
 
 	qd_reply_defer(s->settings, &reply);

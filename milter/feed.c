@@ -225,7 +225,7 @@ static int apply(struct qd_feed *feed, const redisReply *entries,
 static int ask_position(struct qd_feed *feed, struct qd_error *err)
 {
 	return qd_redis_send(feed->redis, err, "XRANGE", feed->log_key,
-			     feed->position, feed->position, NULL);
+			     feed->position, feed->position);
 }
 
 static int position_is_there(struct qd_feed *feed, bool *there,
@@ -269,8 +269,8 @@ static int follow_once(struct qd_feed *feed, int block_ms, bool *gap,
 
 	snprintf(block, sizeof(block), "%d", block_ms);
 	if (qd_redis_send(feed->redis, err, "XREAD", "COUNT", PORTION, "BLOCK",
-			  block, "STREAMS", feed->log_key, feed->position,
-			  NULL) < 0 ||
+			  block, "STREAMS", feed->log_key,
+			  feed->position) < 0 ||
 	    ask_position(feed, err) < 0 ||
 	    qd_redis_reply(feed->redis, block_ms, &reply, err) < 0)
 		return -1;
@@ -295,7 +295,7 @@ static int ask_run_id(struct qd_feed *feed, char out[QD_RUN_ID],
 	redisReply *reply;
 	const char *at;
 
-	if (qd_redis_send(feed->redis, err, "INFO", "server", NULL) < 0 ||
+	if (qd_redis_send(feed->redis, err, "INFO", "server") < 0 ||
 	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 		return -1;
 	at = reply->type == REDIS_REPLY_STRING ? strstr(reply->str, name) :

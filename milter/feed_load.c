@@ -137,10 +137,10 @@ int qd_feed_fetch_source(struct qd_feed *feed, const char *name,
 		return -1;
 	qd_redis_key(source_key, prefix, "source", name);
 	qd_redis_key(root_key, prefix, "root", name);
-	if (qd_redis_send(feed->redis, err, "MULTI", NULL) < 0 ||
-	    qd_redis_send(feed->redis, err, "HGETALL", source_key, NULL) < 0 ||
-	    qd_redis_send(feed->redis, err, "HLEN", root_key, NULL) < 0 ||
-	    qd_redis_send(feed->redis, err, "EXEC", NULL) < 0 ||
+	if (qd_redis_send(feed->redis, err, "MULTI") < 0 ||
+	    qd_redis_send(feed->redis, err, "HGETALL", source_key) < 0 ||
+	    qd_redis_send(feed->redis, err, "HLEN", root_key) < 0 ||
+	    qd_redis_send(feed->redis, err, "EXEC") < 0 ||
 	    qd_redis_skip(feed->redis, 3, err) < 0 ||
 	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 		return -1;
@@ -171,7 +171,7 @@ static int fetch_sources(struct qd_feed *feed, struct qd_error *err)
 
 	feed->source_count = 0;
 	qd_redis_key(key, feed->settings->prefix, "sources", NULL);
-	if (qd_redis_send(feed->redis, err, "SMEMBERS", key, NULL) < 0 ||
+	if (qd_redis_send(feed->redis, err, "SMEMBERS", key) < 0 ||
 	    qd_redis_reply(feed->redis, 0, &names, err) < 0)
 		return -1;
 	for (size_t i = 0; rc == 0 && i < names->elements; i++) {
@@ -224,7 +224,7 @@ static int fetch_records(struct qd_feed *feed, int place,
 		int rc = -1;
 
 		if (qd_redis_send(feed->redis, err, "HSCAN", key, cursor,
-				  "COUNT", SCAN_COUNT, NULL) < 0 ||
+				  "COUNT", SCAN_COUNT) < 0 ||
 		    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 			return -1;
 		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
@@ -250,7 +250,7 @@ static int last_position(struct qd_feed *feed, char out[QD_STREAM_ID],
 	redisReply *reply;
 
 	if (qd_redis_send(feed->redis, err, "XREVRANGE", feed->log_key, "+",
-			  "-", "COUNT", "1", NULL) < 0 ||
+			  "-", "COUNT", "1") < 0 ||
 	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 		return -1;
 	strcpy(out, "0-0");
@@ -305,7 +305,7 @@ static int catch_up(struct qd_feed *feed, struct qd_rootset *wanted,
 			return 0;
 		snprintf(from, sizeof(from), "(%s", feed->position);
 		if (qd_redis_send(feed->redis, err, "XRANGE", feed->log_key,
-				  from, end, "COUNT", PORTION, NULL) < 0 ||
+				  from, end, "COUNT", PORTION) < 0 ||
 		    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 			return -1;
 		memcpy(before, feed->position, sizeof(before));

@@ -186,18 +186,16 @@ static int go_to_background(struct qd_error *err)
 /* The terminal is not ours any more. */
 static void report_start(int report)
 {
-	int null = open("/dev/null", O_RDWR);
 	char status = EX_OK;
+	int null;
 
 	if (report < 0)
 		return;
-	if (null >= 0) {
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-		dup2(null, STDERR_FILENO);
-		if (null > STDERR_FILENO)
-			close(null);
-	}
+	null = open("/dev/null", O_RDWR);
+	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+		dup2(null, fd);
+	if (null > STDERR_FILENO)
+		close(null);
 	if (write(report, &status, 1) < 0)
 		qd_log(LOG_ERR, "the parent process is gone");
 	close(report);

@@ -26,6 +26,7 @@ static void from_passwd(const struct passwd *pw, struct qd_identity *out)
 int qd_privs_find(const char *name, struct qd_identity *out,
 		  struct qd_error *err)
 {
+	/* cppcheck-suppress getpwnamCalled ; there is one thread as yet */
 	const struct passwd *pw = getpwnam(name);
 
 	if (!pw)
@@ -45,6 +46,7 @@ int qd_privs_owner(const char *path, struct qd_identity *out,
 
 	if (stat(path, &st) < 0)
 		return qd_error_set(err, EX_CONFIG, "%s: %m", path);
+	/* cppcheck-suppress getpwuidCalled ; there is one thread as yet */
 	pw = getpwuid(st.st_uid);
 	if (pw) {
 		from_passwd(pw, out);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +13,6 @@
 #include <unistd.h>
 
 #include <hiredis/hiredis.h>
-
-enum {
-	WORDS_MAX = 32
-};
 
 struct qd_redis {
 	redisContext *context;
@@ -132,9 +127,9 @@ static int authenticate(struct qd_redis *redis,
 	if (!secret[0] && !url->user[0])
 		return 0;
 	if (url->user[0])
-		rc = qd_redis_send(redis, err, "AUTH", url->user, secret, NULL);
+		rc = qd_redis_send(redis, err, "AUTH", url->user, secret);
 	else
-		rc = qd_redis_send(redis, err, "AUTH", secret, NULL);
+		rc = qd_redis_send(redis, err, "AUTH", secret);
 	explicit_bzero(secret, sizeof(secret));
 	return rc < 0 ? -1 : qd_redis_skip(redis, 1, err);
 }
@@ -147,7 +142,7 @@ static int greet(struct qd_redis *redis, const struct qd_settings *settings,
 	if (authenticate(redis, settings, err) < 0)
 		return -1;
 	snprintf(db, sizeof(db), "%d", settings->redis_url.db);
-	if (qd_redis_send(redis, err, "SELECT", db, NULL) < 0)
+	if (qd_redis_send(redis, err, "SELECT", db) < 0)
 		return -1;
 	return qd_redis_skip(redis, 1, err);
 }
@@ -200,28 +195,15 @@ const char *qd_redis_name(const struct qd_redis *redis)
 	return redis->name;
 }
 
-int qd_redis_send_words(struct qd_redis *redis, const char **words,
+int qd_redis_send_words(struct qd_redis *redis, const char *const *words,
 			size_t count, struct qd_error *err)
 {
-	if (redisAppendCommandArgv(redis->context, (int)count, words, NULL) !=
-	    REDIS_OK)
+	/* hiredis changes none of them */
+	if (redisAppendCommandArgv(redis->context, (int)count,
+				   (const char **)words, NULL) != REDIS_OK)
 		return context_failed(redis, err);
 	redis->awaited++;
 	return 0;
-}
-
-int qd_redis_send(struct qd_redis *redis, struct qd_error *err,
-		  const char *word, ...)
-{
-	const char *words[WORDS_MAX];
-	size_t count = 0;
-	va_list args;
-
-	va_start(args, word);
-	for (; word && count < WORDS_MAX; word = va_arg(args, const char *))
-		words[count++] = word;
-	va_end(args);
-	return qd_redis_send_words(redis, words, count, err);
 }
 
 /* Wait until the server said something, the deadline, or a wake-up. */

@@ -194,7 +194,7 @@ int qd_batch_source(struct qd_batch *batch, const struct qd_source *src,
 		    struct qd_error *err)
 {
 	unsigned char id[QD_SOURCE_ID];
-	struct text text;
+	struct text text = { .used = 0 };
 	MDB_val key, value;
 	bool known;
 	int rc;

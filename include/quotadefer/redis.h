@@ -34,13 +34,18 @@ void qd_redis_close(struct qd_redis **redis);
 const char *qd_redis_name(const struct qd_redis *redis);
 
 /*
- * Add a command to what is to be sent: words up to a NULL, or count of them.
- * Nothing goes out before qd_redis_reply. Returns 0 or -1 with *err.
+ * Add a command of so many words to what is to be sent. Nothing goes out
+ * before qd_redis_reply. Returns 0 or -1 with *err.
  */
-int qd_redis_send(struct qd_redis *redis, struct qd_error *err,
-		  const char *word, ...) __attribute__((sentinel));
-int qd_redis_send_words(struct qd_redis *redis, const char **words,
+int qd_redis_send_words(struct qd_redis *redis, const char *const *words,
 			size_t count, struct qd_error *err);
+
+/* The same, with the words one by one. */
+#define qd_redis_send(redis, err, ...)                                     \
+	qd_redis_send_words(redis, (const char *const[]){ __VA_ARGS__ },   \
+			    sizeof((const char *const[]){ __VA_ARGS__ }) / \
+				    sizeof(const char *),                  \
+			    err)
 
 /*
  * Send what waits, and take the reply to the oldest command without one,

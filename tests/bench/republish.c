@@ -47,7 +47,7 @@ static int publish(struct job *job, struct qd_error *err)
 				     .unreadable = &none,
 				     .removals = true };
 	struct qd_source before, src;
-	struct qd_published done;
+	struct qd_published done = { 0 };
 	bool known;
 
 	if (publisher->load(job->self, job->settings->source, &known, &before,

@@ -159,7 +159,7 @@ static void test_full(void **state)
 static void test_reply(void **state)
 {
 	struct qd_settings settings = usual();
-	struct qd_reply reply;
+	struct qd_reply reply = { 0 };
 	char text[64], little[8];
 
 	(void)state;

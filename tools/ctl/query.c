@@ -116,7 +116,7 @@ static void explain_verdict(struct explanation *e, struct ctl *ctl,
 		[QD_DEFER] = "defer",
 		[QD_DEFER_DATA] = "defer, at the DATA command",
 	};
-	struct qd_reply reply;
+	struct qd_reply reply = { 0 };
 
 	if (answer->why == QD_WHY_TABLE)
 		add_step(e, "error", "%s", answer->err.text);

@@ -325,10 +325,10 @@ static bool next_line(FILE *fp, char **line, size_t *size, int *number)
 static int remember_file(struct reader *r, const char *path,
 			 const struct place *from)
 {
-	for (int i = 0; i < r->file_count; i++)
+	for (int i = 0; from && i < r->file_count; i++)
 		if (strcmp(r->files[i], path) == 0)
 			return fail(r, from, "this file was included before");
-	if (r->file_count == FILES_MAX)
+	if (from && r->file_count == FILES_MAX)
 		return fail(r, from, "over 32 files are included");
 	r->files[r->file_count] = strdup(path);
 	if (!r->files[r->file_count])

@@ -119,14 +119,14 @@ static int remote_lock(void *self, const char *source, struct qd_error *err)
 		 "process %ld on %s (%016" PRIx64 ")", (long)getpid(), host,
 		 token);
 	if (qd_redis_send(r->redis, err, "SET", r->lease_key, r->holder, "NX",
-			  "PX", LEASE_MS, NULL) < 0 ||
+			  "PX", LEASE_MS) < 0 ||
 	    ask_text(r, answer, sizeof(answer), err) < 0)
 		return -1;
 	if (strcmp(answer, "OK") == 0) {
 		r->leased = true;
 		return 0;
 	}
-	if (qd_redis_send(r->redis, err, "GET", r->lease_key, NULL) < 0 ||
+	if (qd_redis_send(r->redis, err, "GET", r->lease_key) < 0 ||
 	    ask_text(r, answer, sizeof(answer), err) < 0)
 		return -1;
 	return lost(r, answer, err);
@@ -140,14 +140,14 @@ static int begin_transaction(struct remote *r, struct qd_error *err)
 {
 	char holder[400];
 
-	if (qd_redis_send(r->redis, err, "WATCH", r->lease_key, NULL) < 0 ||
-	    qd_redis_send(r->redis, err, "GET", r->lease_key, NULL) < 0 ||
+	if (qd_redis_send(r->redis, err, "WATCH", r->lease_key) < 0 ||
+	    qd_redis_send(r->redis, err, "GET", r->lease_key) < 0 ||
 	    qd_redis_skip(r->redis, 1, err) < 0 ||
 	    ask_text(r, holder, sizeof(holder), err) < 0)
 		return -1;
 	if (strcmp(holder, r->holder) != 0)
 		return lost(r, holder, err);
-	return qd_redis_send(r->redis, err, "MULTI", NULL);
+	return qd_redis_send(r->redis, err, "MULTI");
 }
 
 /* EXEC, after queued commands. */
@@ -156,7 +156,7 @@ static int end_transaction(struct remote *r, int queued, struct qd_error *err)
 	redisReply *reply;
 	int rc = 0;
 
-	if (qd_redis_send(r->redis, err, "EXEC", NULL) < 0 ||
+	if (qd_redis_send(r->redis, err, "EXEC") < 0 ||
 	    qd_redis_skip(r->redis, 1 + queued, err) < 0 ||
 	    qd_redis_reply(r->redis, 0, &reply, err) < 0)
 		return -1;
@@ -172,8 +172,7 @@ static int end_transaction(struct remote *r, int queued, struct qd_error *err)
 
 static int renew_lease(struct remote *r, struct qd_error *err)
 {
-	return qd_redis_send(r->redis, err, "PEXPIRE", r->lease_key, LEASE_MS,
-			     NULL);
+	return qd_redis_send(r->redis, err, "PEXPIRE", r->lease_key, LEASE_MS);
 }
 
 static int remote_renew(void *self, struct qd_error *err)
@@ -211,7 +210,7 @@ static int fetch_source(struct remote *r, const char *name, bool *known,
 	redisReply *reply;
 
 	qd_redis_key(key, r->prefix, "source", name);
-	if (qd_redis_send(r->redis, err, "HGETALL", key, NULL) < 0 ||
+	if (qd_redis_send(r->redis, err, "HGETALL", key) < 0 ||
 	    qd_redis_reply(r->redis, 0, &reply, err) < 0)
 		return -1;
 	qd_source_init(src, name);
@@ -258,7 +257,7 @@ static int fetch_records(struct remote *r, struct qd_rootset *records,
 		int rc = -1;
 
 		if (qd_redis_send(r->redis, err, "HSCAN", r->root_key, cursor,
-				  "COUNT", SCAN_COUNT, NULL) < 0 ||
+				  "COUNT", SCAN_COUNT) < 0 ||
 		    qd_redis_reply(r->redis, 0, &reply, err) < 0)
 			return -1;
 		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
@@ -341,8 +340,7 @@ static int remote_sources(void *self,
 	redisReply *names;
 	int rc = 0;
 
-	if (qd_redis_send(r->redis, err, "SMEMBERS", r->sources_key, NULL) <
-		    0 ||
+	if (qd_redis_send(r->redis, err, "SMEMBERS", r->sources_key) < 0 ||
 	    qd_redis_reply(r->redis, 0, &names, err) < 0)
 		return -1;
 	for (size_t i = 0; rc == 0 && i < names->elements; i++) {
@@ -396,8 +394,7 @@ static int send_log(struct remote *r, const char *root, const char *record,
 	snprintf(length, sizeof(length), "%" PRId64, r->stream_length);
 	return qd_redis_send(r->redis, err, "XADD", r->log_key, "MAXLEN", "~",
 			     length, "*", "source", r->source, "root",
-			     root ? root : "", "record", record ? record : "",
-			     NULL);
+			     root ? root : "", "record", record ? record : "");
 }
 
 static int publish_source(struct remote *r, const struct qd_source *src,
@@ -407,8 +404,8 @@ static int publish_source(struct remote *r, const struct qd_source *src,
 
 	counted.records = r->records;
 	if (begin_transaction(r, err) < 0 || renew_lease(r, err) < 0 ||
-	    qd_redis_send(r->redis, err, "SADD", r->sources_key, r->source,
-			  NULL) < 0 ||
+	    qd_redis_send(r->redis, err, "SADD", r->sources_key, r->source) <
+		    0 ||
 	    send_source(r, &counted, err) < 0 ||
 	    send_log(r, NULL, NULL, err) < 0)
 		return -1;
@@ -461,7 +458,7 @@ static int send_pending(struct remote *r, int *queued, struct qd_error *err)
 		return -1;
 	/* a reader can tell a hash that lost entries to eviction */
 	if (qd_redis_send(r->redis, err, "HSET", r->source_key, "records",
-			  records, NULL) < 0)
+			  records) < 0)
 		return -1;
 	for (int i = 0; i < r->waiting; i++)
 		if (send_log(r, r->pending[i].root, r->pending[i].text, err) <
@@ -528,7 +525,7 @@ static void remote_unlock(void *self)
 	/* a refused transaction has its EXEC behind it, and replies to come */
 	if (qd_redis_settle(r->redis) == 0 &&
 	    begin_transaction(r, &ignored) == 0 &&
-	    qd_redis_send(r->redis, &ignored, "DEL", r->lease_key, NULL) == 0)
+	    qd_redis_send(r->redis, &ignored, "DEL", r->lease_key) == 0)
 		end_transaction(r, 1, &ignored);
 }
 
