@@ -303,7 +303,7 @@ class Feed(unittest.TestCase):
         """The new one is read from its file: no reload is needed."""
         secret = self.place.dir / "secret"
         secret.write_text("")
-        shutil.chown(secret, group="postfix")
+        shutil.chown(secret, "cyrus", "postfix")
         secret.chmod(0o640)
         self.milter.settings["redis_password_file"] = str(secret)
         self.start()
