@@ -37,6 +37,7 @@ noinst_HEADERS = \
 	include/quotadefer/requests.h \
 	include/quotadefer/rootset.h \
 	include/quotadefer/settings.h \
+	include/quotadefer/signals.h \
 	include/quotadefer/socketspec.h \
 	include/quotadefer/source.h \
 	include/quotadefer/table.h \

@@ -14,7 +14,7 @@
 #include <hiredis/hiredis.h>
 
 #include "quotadefer/log.h"
-#include "quotadefer/loop.h"
+#include "quotadefer/signals.h"
 
 /*
  * The stream is asked for PORTION changes at a time, and for up to BLOCK_MS
@@ -29,77 +29,11 @@ enum {
 	BACKOFF_MAX_MS = 1000
 };
 
-const char *qd_feed_text(const redisReply *reply)
-{
-	if (reply->type != REDIS_REPLY_STRING ||
-	    strlen(reply->str) != (size_t)reply->len)
-		return NULL;
-	return reply->str;
-}
-
-/* The value of a field, or NULL. */
-static const redisReply *find_field(const redisReply *fields, const char *name)
-{
-	for (size_t i = 0; i + 1 < fields->elements; i += 2) {
-		const char *text = qd_feed_text(fields->element[i]);
-
-		if (text && strcmp(text, name) == 0)
-			return fields->element[i + 1];
-	}
-	return NULL;
-}
-
-static void read_record(const redisReply *record, struct qd_feed_change *change)
-{
-	change->has_record = false;
-	change->is_junk = false;
-	if (!record || (record->type == REDIS_REPLY_STRING && !record->len))
-		return; /* it is gone */
-	change->has_record =
-		record->type == REDIS_REPLY_STRING &&
-		qd_record_parse(record->str, record->len, &change->rec) == 0;
-	change->is_junk = !change->has_record;
-}
-
-bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
-			struct qd_feed_change *change)
-{
-	const redisReply *fields, *source, *root;
-
-	if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
-	    !qd_feed_text(entry->element[0]))
-		return false;
-	snprintf(id, QD_STREAM_ID, "%s", entry->element[0]->str);
-	fields = entry->element[1]; /* deleted entries have none */
-	source = find_field(fields, "source");
-	root = find_field(fields, "root");
-	change->source = source ? qd_feed_text(source) : NULL;
-	change->root = root ? qd_feed_text(root) : NULL;
-	if (!change->source || !change->root ||
-	    !qd_source_name_valid(change->source) ||
-	    strlen(change->root) > QD_ROOT_MAX)
-		return false;
-	read_record(find_field(fields, "record"), change);
-	return true;
-}
-
-/* "RUN-ID POSITION" */
-#define NOTE (QD_RUN_ID + QD_STREAM_ID + 2)
-
-int qd_feed_save_position(struct qd_feed *feed, struct qd_batch *batch,
-			  struct qd_error *err)
-{
-	char text[NOTE];
-
-	snprintf(text, sizeof(text), "%s %s", feed->run_id, feed->position);
-	return qd_batch_note(batch, "feed", text, err);
-}
-
 /* false: it was begun anew under us, or somebody else writes to it. */
 static bool table_is_where_we_are(struct qd_feed *feed)
 {
 	struct qd_view *view = qd_view_begin(feed->daemon->table, NULL);
-	char want[NOTE], text[NOTE];
+	char want[QD_FEED_NOTE], text[QD_FEED_NOTE];
 
 	if (!view)
 		return true; /* there will be one, or the process ends */
@@ -314,7 +248,7 @@ static int ask_run_id(struct qd_feed *feed, char out[QD_RUN_ID],
 static int can_resume(struct qd_feed *feed, const char *run_id, bool *can,
 		      struct qd_error *err)
 {
-	char text[NOTE] = "", *space;
+	char text[QD_FEED_NOTE] = "", *space;
 	struct qd_view *view = qd_view_begin(feed->daemon->table, NULL);
 
 	*can = false;
@@ -427,7 +361,7 @@ static void *run(void *arg)
 	struct qd_error err = { 0 };
 	int failures = 0;
 
-	qd_loop_leave_signals();
+	qd_signals_leave();
 	do {
 		connect_and_follow(feed, &failures, &err);
 		qd_redis_close(&feed->redis);

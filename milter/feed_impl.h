@@ -15,6 +15,7 @@
 enum {
 	QD_STREAM_ID = 48,
 	QD_RUN_ID = 64,
+	QD_FEED_NOTE = QD_RUN_ID + QD_STREAM_ID + 2, /* "RUN-ID POSITION" */
 	QD_FEED_SOURCES = 4096
 };
 
@@ -48,7 +49,16 @@ struct qd_feed {
  */
 int qd_feed_load(struct qd_feed *feed, struct qd_error *err);
 
-/* The place in feed->sources; asks Redis if it is a new one. -1: failure. */
+/* The setting, in seconds. */
+int64_t qd_feed_max_age(const struct qd_feed *feed);
+
+/* Ask Redis which sources there are, and about each. */
+int qd_feed_fetch_sources(struct qd_feed *feed, struct qd_error *err);
+
+/* The place in feed->sources, or -1 if it is not known. */
+int qd_feed_find_source(const struct qd_feed *feed, const char *name);
+
+/* The same; asks Redis if it is a new one. -1: failure. */
 int qd_feed_source(struct qd_feed *feed, const char *name,
 		   struct qd_error *err);
 

@@ -23,12 +23,14 @@ milter_libquotadefer_a_SOURCES = \
 	milter/settings.c \
 	milter/settings_file.c \
 	milter/settings_impl.h \
+	milter/settings_raw.c \
 	milter/settings_spec.c \
 	milter/socketspec.c \
 	milter/source.c \
 	milter/table.c \
 	milter/table_batch.c \
 	milter/table_check.c \
+	milter/table_env.c \
 	milter/table_guard.c \
 	milter/table_impl.h \
 	milter/table_view.c \
@@ -43,12 +45,15 @@ milter_quotadefer_milter_SOURCES = \
 	milter/control.c \
 	milter/daemon.c \
 	milter/feed.c \
+	milter/feed_entry.c \
 	milter/feed_impl.h \
 	milter/feed_load.c \
+	milter/feed_source.c \
 	milter/listen.c \
 	milter/loop.c \
 	milter/main.c \
 	milter/requests.c \
+	milter/signals.c \
 	milter/sigwait.c
 milter_quotadefer_milter_LDADD = $(QD_LIBS) $(MILTER_LIBS)
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "quotadefer/ages.h"
 #include "quotadefer/callbacks.h"
 #include "quotadefer/control.h"
 #include "quotadefer/feed.h"
@@ -20,7 +21,7 @@
 #include "quotadefer/logqueue.h"
 #include "quotadefer/notify.h"
 #include "quotadefer/requests.h"
-#include "quotadefer/ages.h"
+#include "quotadefer/signals.h"
 
 /* How long open sessions may go on after a request to stop. */
 enum {
@@ -29,13 +30,11 @@ enum {
 	FLUSH_MS = 1000
 };
 
-/* One byte a signal: 'H', 'T'; or 'E' when libmilter has ended. */
-static int signal_pipe[2];
-
 struct loop {
 	struct qd_daemon *daemon;
 	const struct qd_options *options;
 	struct qd_control *control;
+	int signals; /* what qd_signals_catch returned */
 	struct qd_feed *feed;
 	struct qd_ages ages;
 	pthread_t milter;
@@ -52,77 +51,14 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void tell_loop(char what)
-{
-	/* the pipe does not block; if it is full, enough was said */
-	if (write(signal_pipe[1], &what, 1) < 0)
-		return;
-}
-
-static void on_signal(int signal)
-{
-	int saved = errno;
-
-	tell_loop(signal == SIGHUP || signal == SIGUSR1 ? 'H' : 'T');
-	errno = saved;
-}
-
-static sigset_t our_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	return set;
-}
-
-void qd_loop_hold_reloads(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-void qd_loop_leave_signals(void)
-{
-	const sigset_t set = our_signals();
-
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-/*
- * For this thread only: all others leave them (and libmilter's, see sigwait.c).
- * SA_NODEFER: one that comes during another is not kept waiting.
- */
-static void catch_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_signal,
-				    .sa_flags = SA_NODEFER | SA_RESTART };
-	const sigset_t set = our_signals();
-
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGHUP, &action, NULL);
-	sigaction(SIGUSR1, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
 static void *serve(void *arg)
 {
 	struct loop *loop = arg;
 
 	/* libmilter's own threads inherit this */
-	qd_loop_leave_signals();
+	qd_signals_leave();
 	atomic_store(&loop->milter_result, qd_callbacks_serve());
-	tell_loop('E');
+	qd_signals_tell('E');
 	return NULL;
 }
 
@@ -238,7 +174,7 @@ static void take_signals(struct loop *loop)
 	bool hup = false;
 	ssize_t n;
 
-	while ((n = read(signal_pipe[0], bytes, sizeof(bytes))) > 0) {
+	while ((n = read(loop->signals, bytes, sizeof(bytes))) > 0) {
 		for (ssize_t i = 0; i < n; i++) {
 			if (bytes[i] == 'T')
 				stop(loop);
@@ -338,7 +274,7 @@ static void wait_and_handle(struct loop *loop)
 	int count;
 
 	count = qd_control_poll(loop->control, pfds + 1);
-	pfds[0] = (struct pollfd){ .fd = signal_pipe[0], .events = POLLIN };
+	pfds[0] = (struct pollfd){ .fd = loop->signals, .events = POLLIN };
 	if (poll(pfds, (nfds_t)count + 1, next_wait(loop)) > 0)
 		take_signals(loop);
 	qd_control_handle(loop->control, pfds + 1, count, now_ms());
@@ -363,9 +299,9 @@ int qd_loop_run(struct qd_daemon *daemon, int control,
 	loop.daemon = daemon;
 	loop.options = options;
 	loop.watchdog_ms = qd_notify_watchdog_ms();
-	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0)
+	loop.signals = qd_signals_catch();
+	if (loop.signals < 0)
 		return EX_OSERR;
-	catch_signals();
 	if (qd_logqueue_start(&err) < 0)
 		return EX_OSERR;
 	loop.control = qd_control_new(control, handle_request, &loop);

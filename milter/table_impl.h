@@ -81,6 +81,10 @@ static inline MDB_val qd_val_text(const char *text)
 int qd_table_fail(const struct qd_table *table, int code, const char *what,
 		  struct qd_error *err);
 
+/* Where a file of the table is; whether it has data, as 1 or 0. */
+void qd_table_path(const char *dir, const char *file, char *out, size_t size);
+int qd_table_has_data(const char *dir);
+
 /*
  * In a child process, read all of the table in dir, so that a damaged file
  * can do no harm here. Returns 0 if it is good, 1 if it is not, with the
@@ -107,6 +111,9 @@ static inline bool qd_table_is_cut(const struct qd_table *table)
  * SIGBUS, and LMDB takes no root page for granted.
  */
 int qd_table_whole(struct qd_table *table, MDB_txn *txn, struct qd_error *err);
+
+/* Say that it is; always -1. */
+int qd_table_cut_short(const struct qd_table *table, struct qd_error *err);
 
 /* Open the environment in table->dir; read-only unless table->writable. */
 int qd_table_open_env(struct qd_table *table, struct qd_error *err);

@@ -29,7 +29,8 @@ only() {
 only libmilter/mfapi.h milter/callbacks.c
 only lmdb.h milter/table_impl.h
 only confuse.h milter/settings_file.c
-only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_load.c \
+only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
+	milter/feed_load.c milter/feed_source.c \
 	tools/scan/publish_redis.c
 only jansson.h tools/ctl/daemon.c tools/ctl/list.c tools/ctl/query.c
 only ldap.h

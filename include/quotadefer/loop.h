@@ -6,15 +6,6 @@
 #include "quotadefer/options.h"
 
 /*
- * From here on a SIGHUP or SIGUSR1 waits for qd_loop_run, instead of ending
- * the process while it starts. Call before the pid file is there to be used.
- */
-void qd_loop_hold_reloads(void);
-
-/* The calling thread leaves all signals to the main thread. */
-void qd_loop_leave_signals(void);
-
-/*
  * Run the filter: libmilter in a thread, the feed in another if there is
  * Redis, and in this one signals, the control socket and what is due every
  * second. Called in the main thread, while it is the only one.

@@ -7,7 +7,7 @@ bench_tools = \
 	tests/bench/nullmilter \
 	tests/bench/republish \
 	tests/bench/scanfloor
-EXTRA_PROGRAMS = $(bench_tools)
+EXTRA_PROGRAMS += $(bench_tools)
 CLEANFILES += $(bench_tools)
 EXTRA_DIST += tests/bench/bench.py tests/bench/goals.py \
 	tests/bench/redisping.py
