@@ -33,6 +33,7 @@ struct session {
 	int64_t size;
 	unsigned int passed; /* recipients to whom the message may go */
 	char *full_line;     /* of the first to be answered at DATA */
+	enum qd_resource full_resource;
 };
 
 /* libmilter's callbacks have no argument of ours. */
@@ -223,12 +224,13 @@ static bool is_local_submission(SMFICTX *ctx)
 	       strcmp(address, "IPv6:::1") == 0 || strcmp(address, "0") == 0;
 }
 
-static void log_deferral(SMFICTX *ctx, const char *what, const char *line)
+static void log_line(SMFICTX *ctx, int priority, const char *what,
+		     const char *line)
 {
 	const char *queue_id = macro(ctx, "i");
 	char quoted[64];
 
-	qd_log(LOG_INFO, "%s: %s: %s",
+	qd_log(priority, "%s: %s: %s",
 	       *queue_id ? qd_log_quote(quoted, sizeof(quoted), queue_id) :
 			   "NOQUEUE",
 	       what, line);
@@ -250,19 +252,20 @@ static void make_line(SMFICTX *ctx, const struct session *s,
 }
 
 /* Defer with our reply, or pass if libmilter will not have it. */
-static sfsistat defer(SMFICTX *ctx, struct session *s, const char *line)
+static sfsistat defer(SMFICTX *ctx, struct session *s,
+		      enum qd_resource resource, const char *line)
 {
 	struct qd_reply reply = { 0 };
 	char text[sizeof(reply.text) * 2];
 
-	qd_reply_defer(s->settings, &reply);
+	qd_reply_defer(s->settings, resource, &reply);
 	qd_reply_escape(reply.text, text, sizeof(text));
 	if (smfi_setreply(ctx, reply.code, reply.dsn, text) != MI_SUCCESS) {
 		atomic_fetch_add(&the_daemon->metrics.reply_errors, 1);
 		qd_log(LOG_ERR, "libmilter refused the reply; %s", line);
 		return SMFIS_CONTINUE;
 	}
-	log_deferral(ctx, "defer", line);
+	log_line(ctx, LOG_INFO, "defer", line);
 	return SMFIS_TEMPFAIL;
 }
 
@@ -274,22 +277,28 @@ static sfsistat act(SMFICTX *ctx, struct session *s,
 	sfsistat status = SMFIS_CONTINUE;
 
 	if (answer->verdict == QD_PASS && answer->why != QD_WHY_MONITOR) {
+		if (qd_log_is_on(LOG_DEBUG)) {
+			qd_passline(request, answer, line, sizeof(line));
+			log_line(ctx, LOG_DEBUG, "pass", line);
+		}
 		s->passed++;
 		return SMFIS_CONTINUE;
 	}
 	make_line(ctx, s, request, answer, line);
 	if (answer->verdict == QD_DEFER_DATA) {
-		if (!s->full_line)
+		if (!s->full_line) {
 			set_text(&s->full_line, line);
+			s->full_resource = answer->resource;
+		}
 		/* no memory to defer it with: it passes */
 		if (!s->full_line)
 			s->passed++;
 		return SMFIS_CONTINUE;
 	}
 	if (answer->why == QD_WHY_MONITOR)
-		log_deferral(ctx, "would-defer", line);
+		log_line(ctx, LOG_INFO, "would-defer", line);
 	else
-		status = defer(ctx, s, line);
+		status = defer(ctx, s, answer->resource, line);
 	if (status == SMFIS_CONTINUE)
 		s->passed++;
 	else
@@ -356,7 +365,7 @@ static sfsistat on_data(SMFICTX *ctx)
 	if (!s)
 		return SMFIS_ACCEPT;
 	if (s->full_line && s->passed == 0) {
-		sfsistat status = defer(ctx, s, s->full_line);
+		sfsistat status = defer(ctx, s, s->full_resource, s->full_line);
 
 		if (status == SMFIS_TEMPFAIL) {
 			s->deferred++;

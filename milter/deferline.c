@@ -78,3 +78,15 @@ void qd_deferline(const struct qd_request *request,
 		 quoted(bare_address(client->address), "unknown", address),
 		 bare(request->sender, from), quoted(client->helo, "", helo));
 }
+
+void qd_passline(const struct qd_request *request,
+		 const struct qd_answer *answer, char *out, size_t size)
+{
+	char to[QUOTED], mailbox[QUOTED], root[QUOTED], from[QUOTED];
+
+	snprintf(out, size, "to=<%s> mailbox=%s root=%s from=<%s>: %s",
+		 bare(request->rcpt, to),
+		 quoted(answer->mailbox.name, "-", mailbox),
+		 quoted(answer->root, "-", root), bare(request->sender, from),
+		 qd_why_text(answer->why));
+}

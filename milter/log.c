@@ -54,6 +54,11 @@ static void write_stderr(const char *line)
 		return;
 }
 
+bool qd_log_is_on(int priority)
+{
+	return priority <= log_max_priority;
+}
+
 void qd_log_write(int priority, const char *line)
 {
 	if (log_to_stderr)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "quotadefer/loop.h"
 #include "quotadefer/options.h"
 #include "quotadefer/privs.h"
+#include "quotadefer/signals.h"
 
 static const char usage[] =
 	"[-fnvVh] [-c FILE] [-o NAME=VALUE]... [-p SOCKET] [-u USER]\n"
@@ -29,7 +31,7 @@ static const char usage[] =
 	"  -P, --pidfile PIDFILE    as -o pidfile=PIDFILE\n"
 	"  -n, --check              check the settings and exit; -v prints "
 	"them\n"
-	"  -v, --verbose            log more\n"
+	"  -v, --verbose            log recipients that pass, too\n"
 	"  -V, --version            print the version and exit\n"
 	"  -h, --help               print this and exit\n";
 
@@ -210,6 +212,17 @@ static int report_failure(int report, int status)
 	return status;
 }
 
+/* A session is a descriptor; as many as the administrator allows. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 /* Whatever the table is like, the filter runs: recipients pass. */
 static int open_table(const struct qd_settings *settings,
 		      struct qd_daemon *daemon, struct qd_error *err)
@@ -254,7 +267,8 @@ static int start(struct arguments *a, struct qd_settings *settings,
 		return qd_options_fail(&a->common, err);
 	if (!a->foreground && (report = go_to_background(err)) < 0)
 		return qd_options_fail(&a->common, err);
-	qd_loop_hold_reloads();
+	qd_signals_hold_reloads();
+	raise_limit();
 	qd_log_open(a->common.program, a->foreground,
 		    a->common.verbose ? LOG_DEBUG : LOG_INFO);
 	control = claim(&daemon, settings, &who, err);

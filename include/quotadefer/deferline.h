@@ -23,6 +23,10 @@ void qd_deferline(const struct qd_request *request,
 		  const struct qd_answer *answer,
 		  const struct qd_client *client, char *out, size_t size);
 
+/* The same of one that passes: "to=<..> mailbox=.. root=.. from=<..>: why". */
+void qd_passline(const struct qd_request *request,
+		 const struct qd_answer *answer, char *out, size_t size);
+
 /* A time as "2026-01-31T12:00:00Z"; "-" for 0. */
 const char *qd_time_text(int64_t seconds, char out[32]);
 

@@ -25,6 +25,9 @@ void qd_log_open(const char *ident, bool to_stderr, int max_priority);
 void qd_log(int priority, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Is a line of that priority written? To save the making of it. */
+bool qd_log_is_on(int priority);
+
 /* Hand finished lines to put from now on, which qd_log_write would write. */
 void qd_log_through(void (*put)(int priority, const char *line));
 void qd_log_write(int priority, const char *line);

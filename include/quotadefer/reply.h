@@ -2,6 +2,7 @@
 #ifndef QUOTADEFER_REPLY_H
 #define QUOTADEFER_REPLY_H
 
+#include "quotadefer/record.h"
 #include "quotadefer/settings.h"
 
 /* An SMTP reply: "451", "4.2.2" (RFC 3463: mailbox full), text. */
@@ -11,8 +12,12 @@ struct qd_reply {
 	char text[512];
 };
 
-/* The reply that defers a recipient. Nothing of the user's is in it. */
-void qd_reply_defer(const struct qd_settings *settings, struct qd_reply *reply);
+/*
+ * The reply that defers a recipient: reply_text, with the name of what is full
+ * for each "{resource}" in it. Nothing else of the user's is in it.
+ */
+void qd_reply_defer(const struct qd_settings *settings,
+		    enum qd_resource resource, struct qd_reply *reply);
 
 /*
  * text with every "%" doubled, as smfi_setreply wants it: sendmail uses the

@@ -41,7 +41,9 @@ class Story:
         place = cls.place = cls.enterClassContext(parts.Place())
         settings = cls.set_up_parts(place)
         cls.cyrus = place.start(parts.Cyrus(place))
-        cls.milter = place.start(parts.Milter(place, **settings))
+        milter = parts.Milter(place, **settings)
+        milter.options.append("-v")
+        cls.milter = place.start(milter)
         cls.mx = place.start(parts.Postfix(
             place, "mx", smtpd_milters=cls.milter.postfix(),
             virtual_mailbox_domains="example.org",
@@ -72,7 +74,8 @@ class Story:
                                       "kept"))
         wait_for("the sender keeps it", lambda:
                  FULL.split(" ", 1)[1] in sender.queue())
-        self.assertIn("status=deferred", sender.text())
+        wait_for("the sender says so", lambda:
+                 "status=deferred" in sender.text())
         self.assertIn(f"host 127.0.0.1[127.0.0.1] said: {FULL}",
                       sender.text())
         self.assertNotIn("kept",
@@ -160,6 +163,11 @@ class Story:
                  re.search(line, self.milter.text()))
         self.assertRegex(self.mx.text(), r"milter-reject: RCPT from \S+: "
                          r"451 4\.2\.2 mailbox full")
+        # only with -v
+        self.assertRegex(self.milter.text(),
+                         r"NOQUEUE: pass: to=<good@example\.org> "
+                         r"mailbox=user\.good root=- from=<a@ext\.test>: "
+                         r"the mailbox is not full\n")
 
     def test_submitted_here(self):
         """Mail from sendmail(1): a 4xx to that is an error, not a delay."""

@@ -163,12 +163,16 @@ static void test_reply(void **state)
 	char text[64], little[8];
 
 	(void)state;
-	qd_reply_defer(&settings, &reply);
+	qd_reply_defer(&settings, QD_STORAGE, &reply);
 	assert_string_equal(reply.code, "451");
 	assert_string_equal(reply.dsn, "4.2.2");
 	assert_string_equal(reply.text, "100% full");
 	assert_string_equal(qd_reply_escape(reply.text, text, sizeof(text)),
 			    "100%% full");
+	settings.reply_text = "full: {resource}, {resources}, {resource}";
+	qd_reply_defer(&settings, QD_ANNOTATION_STORAGE, &reply);
+	assert_string_equal(reply.text, "full: annotation-storage, "
+					"{resources}, annotation-storage");
 	/* cut, but never in the middle of a pair */
 	assert_string_equal(qd_reply_escape("%%%%%%", little, sizeof(little)),
 			    "%%%%%%");

@@ -132,7 +132,7 @@ static void explain_verdict(struct explanation *e, struct ctl *ctl,
 		add_step(e, "reply", "none of ours; the MTA goes on (250)");
 		return;
 	}
-	qd_reply_defer(ctl->settings, &reply);
+	qd_reply_defer(ctl->settings, answer->resource, &reply);
 	add_step(e, "reply", "%s %s %s", reply.code, reply.dsn, reply.text);
 }
 

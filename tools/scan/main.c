@@ -24,7 +24,7 @@ static const char usage[] =
 	"  -q, --quiet              print nothing but errors\n"
 	"  -n, --check              check the settings and imapd.conf, and "
 	"exit\n"
-	"  -v, --verbose            say more\n"
+	"  -v, --verbose            print each change\n"
 	"  -V, --version            print the version and exit\n"
 	"  -h, --help               print this and exit\n";
 

@@ -180,8 +180,10 @@ int run_publish(struct run *run, const struct qd_reconcile *what,
 	if (run->publisher->begin(run->self, src, needs_announcement(run),
 				  err) < 0)
 		return -1;
-	return qd_publish_reconcile(what, run->publisher, run->self, NULL, NULL,
-				    &run->done, err);
+	return qd_publish_reconcile(what, run->publisher, run->self,
+				    run->common.verbose ? report_difference :
+							  NULL,
+				    NULL, &run->done, err);
 }
 
 /* What a complete scan says of the source. */
