@@ -32,7 +32,8 @@ only confuse.h milter/settings_file.c
 only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
 	milter/feed_load.c milter/feed_source.c \
 	tools/scan/publish_redis.c
-only jansson.h tools/ctl/daemon.c tools/ctl/list.c tools/ctl/query.c
+only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
+	tools/ctl/list.c tools/ctl/query.c
 only ldap.h
 
 # pure MODULE...: no socket, clock, log, file or process

@@ -16,6 +16,8 @@ TESTS += tests/layering.sh tests/docs.sh
 
 UNIT_TESTS = \
 	tests/unit/test_address \
+	tests/unit/test_asker \
+	tests/unit/test_compare \
 	tests/unit/test_guard \
 	tests/unit/test_imapdconf \
 	tests/unit/test_log \
@@ -49,6 +51,7 @@ THREADED_TESTS = \
 
 E2E_TESTS = \
 	tests/e2e/agreement.py \
+	tests/e2e/compare.py \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \
 	tests/e2e/scan.py \
@@ -85,6 +88,6 @@ tests_support_smtptalk_SOURCES = \
 tests_support_smtptalk_LDADD =
 CLEANFILES += tests/support/smtptalk
 # for all programs that do not say otherwise: the tests
-LDADD = tests/support/libsupport.a tools/scan/libscan.a $(QD_LIBS) \
-	$(CMOCKA_LIBS)
+LDADD = tests/support/libsupport.a tools/ctl/libctl.a tools/scan/libscan.a \
+	$(QD_LIBS) $(CMOCKA_LIBS)
 

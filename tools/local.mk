@@ -29,15 +29,35 @@ tools_quotadefer_scan_SOURCES = \
 	tools/scan/watch.c
 tools_quotadefer_scan_LDADD = tools/scan/libscan.a $(QD_LIBS)
 
+# The parts of quotadefer-ctl that tests have too.
+noinst_LIBRARIES += tools/ctl/libctl.a
+tools_ctl_libctl_a_SOURCES = \
+	tools/ctl/asker.c \
+	tools/ctl/asker.h \
+	tools/ctl/compare.h \
+	tools/ctl/compare_judge.c \
+	tools/ctl/compare_names.c \
+	tools/ctl/imap.c \
+	tools/ctl/imap_parse.c \
+	tools/ctl/link.c \
+	tools/ctl/link.h \
+	tools/ctl/lmtp.c \
+	tools/ctl/smmap.c
+
 sbin_PROGRAMS += tools/quotadefer-ctl
 tools_quotadefer_ctl_SOURCES = \
 	tools/ctl/common.c \
+	tools/ctl/compare.c \
+	tools/ctl/compare_all.c \
+	tools/ctl/compare_report.c \
+	tools/ctl/compare_roots.c \
 	tools/ctl/ctl.h \
 	tools/ctl/daemon.c \
 	tools/ctl/list.c \
 	tools/ctl/main.c \
 	tools/ctl/query.c
-tools_quotadefer_ctl_LDADD = $(QD_LIBS) $(JANSSON_LIBS)
+tools_quotadefer_ctl_LDADD = tools/ctl/libctl.a tools/scan/libscan.a \
+	$(QD_LIBS) $(JANSSON_LIBS)
 
 dist_man_MANS += \
 	tools/ctl/quotadefer-ctl.8 \

@@ -10,6 +10,14 @@
 #include "quotadefer/settings.h"
 #include "quotadefer/table.h"
 
+/* Of "compare"; what was not given is NULL. */
+struct compare_options {
+	const char *smmapd, *imap, *lmtp; /* where to ask, one of them */
+	const char *user, *password_file; /* for imap */
+	bool yes;			  /* for lmtp */
+	int64_t sample;
+};
+
 struct ctl {
 	struct qd_options common;
 	const struct qd_settings *settings;
@@ -18,6 +26,7 @@ struct ctl {
 	int64_t size;	      /* --size */
 	const char *sender;   /* --sender */
 	const char *argument; /* what follows the command */
+	struct compare_options compare;
 };
 
 /* Each command returns the exit status. */
@@ -26,6 +35,7 @@ int ctl_list(struct ctl *ctl);
 int ctl_status(struct ctl *ctl);
 int ctl_stats(struct ctl *ctl);
 int ctl_reload(struct ctl *ctl);
+int ctl_compare(struct ctl *ctl);
 
 /* Open the table for reading; NULL: said why, exit status in *status. */
 struct qd_table *ctl_open_table(struct ctl *ctl, int *status);

@@ -17,6 +17,10 @@ static const char usage[] =
 	"                     what would be answered to this recipient, and "
 	"why\n"
 	"  list               every record of the table\n"
+	"  compare --smmapd SOCKET | --imap SOCKET [--user ADMIN]\n"
+	"        --password-file FILE | --lmtp SOCKET --yes  [--sample N]\n"
+	"                     the table beside what Cyrus itself says on this "
+	"host\n"
 	"  status             the running filter: sources, ages, counts\n"
 	"  stats [--openmetrics]\n"
 	"                     what the running filter counts\n"
@@ -40,7 +44,7 @@ struct command {
 static const struct command commands[] = {
 	{ "query", ctl_query, true },	 { "list", ctl_list, false },
 	{ "status", ctl_status, false }, { "stats", ctl_stats, false },
-	{ "reload", ctl_reload, false },
+	{ "reload", ctl_reload, false }, { "compare", ctl_compare, false },
 };
 
 static const struct command *find_command(const char *name)
@@ -51,26 +55,70 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-static bool take_option(struct ctl *ctl, int letter)
+enum {
+	SIZE = 256,
+	SENDER,
+	OPENMETRICS,
+	SMMAPD,
+	IMAP,
+	LMTP,
+	USER,
+	PASSWORD_FILE,
+	YES,
+	SAMPLE,
+	SAMPLE_DEFAULT = 100,
+	SAMPLE_MAX = 1000000
+};
+
+static bool take_size(struct ctl *ctl)
 {
-	enum {
-		SIZE = 256,
-		SENDER,
-		OPENMETRICS
+	if (qd_value_size(optarg, &ctl->size) == 0)
+		return true;
+	fprintf(stderr,
+		"%s: --size %s: not a size: write 512K, 64M, 4G or bytes\n",
+		ctl->common.program, optarg);
+	return false;
+}
+
+static bool take_sample(struct ctl *ctl)
+{
+	if (qd_value_integer(optarg, 0, SAMPLE_MAX, &ctl->compare.sample) == 0)
+		return true;
+	fprintf(stderr, "%s: --sample %s: not a number from 0 to %d\n",
+		ctl->common.program, optarg, SAMPLE_MAX);
+	return false;
+}
+
+static bool take_compare_option(struct ctl *ctl, int letter)
+{
+	struct compare_options *o = &ctl->compare;
+	const char **const texts[] = {
+		[SMMAPD - SMMAPD] = &o->smmapd,
+		[IMAP - SMMAPD] = &o->imap,
+		[LMTP - SMMAPD] = &o->lmtp,
+		[USER - SMMAPD] = &o->user,
+		[PASSWORD_FILE - SMMAPD] = &o->password_file,
 	};
 
+	if (letter >= SMMAPD && letter <= PASSWORD_FILE)
+		*texts[letter - SMMAPD] = optarg;
+	else if (letter == YES)
+		o->yes = true;
+	else if (letter == SAMPLE)
+		return take_sample(ctl);
+	else
+		return false;
+	return true;
+}
+
+static bool take_option(struct ctl *ctl, int letter)
+{
 	switch (letter) {
 	case 'j':
 		ctl->json = true;
 		return true;
 	case SIZE:
-		if (qd_value_size(optarg, &ctl->size) == 0)
-			return true;
-		fprintf(stderr,
-			"%s: --size %s: not a size: write 512K, 64M, "
-			"4G or bytes\n",
-			ctl->common.program, optarg);
-		return false;
+		return take_size(ctl);
 	case SENDER:
 		ctl->sender = optarg;
 		return true;
@@ -78,7 +126,8 @@ static bool take_option(struct ctl *ctl, int letter)
 		ctl->openmetrics = true;
 		return true;
 	default:
-		return qd_options_take(&ctl->common, letter, optarg, usage);
+		return take_compare_option(ctl, letter) ||
+		       qd_options_take(&ctl->common, letter, optarg, usage);
 	}
 }
 
@@ -88,9 +137,16 @@ static int read_arguments(int argc, char **argv, struct ctl *ctl,
 	static const struct option longs[] = {
 		QD_LONG_OPTIONS,
 		{ "json", no_argument, NULL, 'j' },
-		{ "size", required_argument, NULL, 256 },
-		{ "sender", required_argument, NULL, 257 },
-		{ "openmetrics", no_argument, NULL, 258 },
+		{ "size", required_argument, NULL, SIZE },
+		{ "sender", required_argument, NULL, SENDER },
+		{ "openmetrics", no_argument, NULL, OPENMETRICS },
+		{ "smmapd", required_argument, NULL, SMMAPD },
+		{ "imap", required_argument, NULL, IMAP },
+		{ "lmtp", required_argument, NULL, LMTP },
+		{ "user", required_argument, NULL, USER },
+		{ "password-file", required_argument, NULL, PASSWORD_FILE },
+		{ "yes", no_argument, NULL, YES },
+		{ "sample", required_argument, NULL, SAMPLE },
 		{ NULL, 0, NULL, 0 },
 	};
 	int letter;
@@ -114,7 +170,8 @@ static int read_arguments(int argc, char **argv, struct ctl *ctl,
 
 int main(int argc, char **argv)
 {
-	struct ctl ctl = { .common.program = "quotadefer-ctl" };
+	struct ctl ctl = { .common.program = "quotadefer-ctl",
+			   .compare.sample = SAMPLE_DEFAULT };
 	const struct command *command = NULL;
 	struct qd_settings *settings;
 	struct qd_error err = { 0 };
