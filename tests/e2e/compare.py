@@ -63,7 +63,10 @@ class Cyrus(parts.Cyrus):
     def write_root(self, name, used, limit=100, messages="0"):
         """The figures that a real Cyrus cannot be brought to in a test."""
         path = self.root(name)
-        path.parent.mkdir(exist_ok=True)
+        for directory in (path.parent.parent, path.parent):
+            if not directory.exists():
+                directory.mkdir(mode=0o700)
+                shutil.chown(directory, "cyrus", "mail")
         new = path.with_name(path.name + ".NEW")
         new.write_text(f"%(S ({used} {limit}) M ({messages}) AS (0) NF (1) "
                        "MODSEQ 3)\n")
