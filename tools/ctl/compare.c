@@ -121,7 +121,7 @@ static int read_conf(struct comparison *c, struct qd_error *err)
 	return 0;
 }
 
-/* imapd gives figures; they are judged as the program would that has the say. */
+/* imapd gives figures, to be judged as the program does that has the say. */
 static enum qd_rule truth_rule(const struct comparison *c)
 {
 	if (c->rule == QD_RULE_SMMAPD)
