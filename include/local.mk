@@ -21,6 +21,7 @@ noinst_HEADERS = \
 	include/quotadefer/naming.h \
 	include/quotadefer/notify.h \
 	include/quotadefer/options.h \
+	include/quotadefer/owner.h \
 	include/quotadefer/policy.h \
 	include/quotadefer/privs.h \
 	include/quotadefer/progress.h \

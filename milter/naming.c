@@ -208,3 +208,10 @@ bool qd_naming_is_inbox(const char *name)
 	return strncmp(name, "user.", 5) == 0 && name[5] &&
 	       !strchr(name + 5, '.');
 }
+
+bool qd_naming_next_root(char *name)
+{
+	if (!qd_naming_is_inbox(name) && qd_naming_parent(name))
+		return true;
+	return qd_naming_domain_root(name);
+}

@@ -10,14 +10,6 @@ static bool is_domain_root(const char *root)
 	return root[strlen(root) - 1] == '!';
 }
 
-/* Further up; past a user's INBOX only to the domain. */
-static bool next_root(char *root)
-{
-	if (!qd_naming_is_inbox(root) && qd_naming_parent(root))
-		return true;
-	return qd_naming_domain_root(root);
-}
-
 /*
  * The nearest quota root that the table knows. The publisher sees to it that
  * one which is not over, below one that is, is there too: a folder's, and
@@ -34,7 +26,7 @@ static enum qd_found find_root(struct qd_view *view,
 	do {
 		found = qd_view_get(view, answer->root, now, max_age,
 				    &answer->hit, &answer->err);
-	} while (found == QD_ABSENT && next_root(answer->root));
+	} while (found == QD_ABSENT && qd_naming_next_root(answer->root));
 	if (found == QD_FOUND && is_domain_root(answer->root) &&
 	    !answer->hit.domain_roots)
 		found = QD_ABSENT;

@@ -76,6 +76,13 @@ bool qd_naming_parent(char *name);
  */
 bool qd_naming_domain_root(char *name);
 
+/*
+ * Replace a name by the next root that a look-up tries: further up, but past a
+ * user's INBOX only to the domain's. Returns false if there is none. From
+ * quota_findroot, less the roots above all users, "user", which nobody has.
+ */
+bool qd_naming_next_root(char *name);
+
 /* True for a user's INBOX: "user.x" or "domain!user.x", nothing below it. */
 bool qd_naming_is_inbox(const char *name);
 

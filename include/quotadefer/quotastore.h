@@ -9,6 +9,7 @@
 #include "quotadefer/imapdconf.h"
 #include "quotadefer/record.h"
 #include "quotadefer/rootset.h"
+#include "quotadefer/settings.h"
 
 /* At most so many malformed and unreadable roots are named. */
 enum {
@@ -72,6 +73,10 @@ int qd_quotastore_scan(const struct qd_imapdconf *conf,
 
 /* Refuse stores and settings that cannot be scanned; 0 or -1 with *err. */
 int qd_quotastore_check(const struct qd_imapdconf *conf, struct qd_error *err);
+
+/* The rule that the settings ask for; "auto" is as imapd.conf has it. */
+enum qd_rule qd_quotastore_rule(const struct qd_settings *settings,
+				const struct qd_imapdconf *conf);
 
 void qd_scan_free(struct qd_scan *scan);
 

@@ -9,7 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "quotadefer/privs.h"
+#include "quotadefer/owner.h"
 
 enum {
 	STATUS_FALSE = 1,
@@ -72,42 +72,6 @@ static int read_password(const char *path, char out[PASSWORD_MAX],
 	return 0;
 }
 
-/* Root reads Cyrus's files, and what servers say, as their owner. */
-static int become_owner(const struct comparison *c, struct qd_error *err)
-{
-	struct qd_identity owner;
-	struct stat table;
-	char base[1024];
-	gid_t group = (gid_t)-1;
-
-	if (geteuid() != 0)
-		return 0;
-	if (qd_imapdconf_quota_base(&c->conf, base, sizeof(base)) < 0)
-		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
-	if (qd_privs_owner(base, &owner, err) < 0)
-		return -1;
-	if (owner.uid == 0 && qd_privs_find("cyrus", &owner, err) < 0)
-		return -1;
-	if (stat(c->settings->table, &table) == 0)
-		group = table.st_gid;
-	return qd_privs_drop(&owner, group, err);
-}
-
-static enum qd_rule scan_rule(const struct comparison *c)
-{
-	switch (c->settings->rule) {
-	case QD_USE_LMTPD:
-		return QD_RULE_LMTPD;
-	case QD_USE_STRICT:
-		return QD_RULE_STRICT;
-	case QD_USE_SMMAPD:
-		return QD_RULE_SMMAPD;
-	default:
-		return c->conf.lmtp_strict_quota ? QD_RULE_STRICT :
-						   QD_RULE_LMTPD;
-	}
-}
-
 static int read_conf(struct comparison *c, struct qd_error *err)
 {
 	const char *path = c->settings->imapd_conf;
@@ -116,7 +80,7 @@ static int read_conf(struct comparison *c, struct qd_error *err)
 		return -1;
 	if (qd_quotastore_check(&c->conf, err) < 0)
 		return qd_error_prefix(err, path);
-	c->rule = scan_rule(c);
+	c->rule = qd_quotastore_rule(c->settings, &c->conf);
 	c->conf.naming.tests_folder = c->rule == QD_RULE_SMMAPD;
 	return 0;
 }
@@ -153,7 +117,7 @@ static int prepare(struct comparison *c, struct qd_error *err)
 		return -1;
 	if (o->imap && read_password(o->password_file, password, err) < 0)
 		return -1;
-	if (become_owner(c, err) == 0 &&
+	if (qd_owner_become(&c->conf, c->settings->table, false, err) == 0 &&
 	    qd_table_open(c->settings->table, QD_TABLE_READ,
 			  c->settings->table_size, &c->table, NULL, err) == 0 &&
 	    compare_collect(c, o->sample, err) == 0)

@@ -147,14 +147,6 @@ int compare_collect(struct comparison *c, int64_t sample, struct qd_error *err)
 	return sample ? add_sample(c, sample, err) : 0;
 }
 
-/* Further up, as a look-up goes: past a user's INBOX only to the domain. */
-static bool next_root(char *root)
-{
-	if (!qd_naming_is_inbox(root) && qd_naming_parent(root))
-		return true;
-	return qd_naming_domain_root(root);
-}
-
 static int add_chains(const struct qd_rootset *names, struct qd_rootset *all)
 {
 	struct qd_rootset_entry entry;
@@ -166,7 +158,7 @@ static int add_chains(const struct qd_rootset *names, struct qd_rootset *all)
 		do {
 			if (qd_rootset_add(all, root, 0, NULL) < 0)
 				return -1;
-		} while (next_root(root));
+		} while (qd_naming_next_root(root));
 	}
 	qd_rootset_sort(all);
 	return 0;
@@ -226,6 +218,6 @@ bool compare_find(const struct comparison *c, const struct qd_scan *scan,
 			*rec = entry.rec;
 			return true;
 		}
-	} while (next_root(root));
+	} while (qd_naming_next_root(root));
 	return false;
 }

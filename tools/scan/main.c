@@ -3,12 +3,11 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "quotadefer/log.h"
-#include "quotadefer/privs.h"
+#include "quotadefer/owner.h"
 
 #include "run.h"
 
@@ -77,58 +76,16 @@ static int read_conf(struct run *run, struct qd_error *err)
 	return 0;
 }
 
-/* The owner of Cyrus's files, or of a place that root made for them: cyrus. */
-static int find_owner(const struct run *run, struct qd_identity *owner,
-		      struct qd_error *err)
-{
-	char base[1024];
-
-	if (qd_imapdconf_quota_base(&run->conf, base, sizeof(base)) < 0)
-		return qd_error_set(err, EX_CONFIG, "quota_db_path: too long");
-	if (qd_privs_owner(base, owner, err) < 0) {
-		err->status = EX_TEMPFAIL;
-		return qd_error_prefix(err, "configdirectory, or the place of "
-					    "quota_db_path");
-	}
-	if (owner->uid != 0)
-		return 0;
-	if (qd_privs_find("cyrus", owner, err) < 0)
-		return qd_error_set(err, EX_NOPERM,
-				    "%s belongs to root, and there is no user "
-				    "cyrus: chown it to the user of Cyrus, as "
-				    "whom it is to be read",
-				    base);
-	return 0;
-}
-
-/* Cyrus's files are read as the user who owns them, never as root for him. */
-static int become_owner(const struct run *run, struct qd_error *err)
-{
-	const struct qd_settings *settings = run->settings;
-	struct qd_identity owner;
-	struct stat table;
-	gid_t group = (gid_t)-1;
-
-	if (geteuid() != 0)
-		return 0;
-	if (find_owner(run, &owner, err) < 0)
-		return -1;
-	if (!settings->redis && !run->dry_run &&
-	    qd_privs_directory(settings->table, 02770, &owner, err) < 0)
-		return -1;
-	/* and may write the table, whose group he need not be in otherwise */
-	if (!settings->redis && stat(settings->table, &table) == 0)
-		group = table.st_gid;
-	return qd_privs_drop(&owner, group, err);
-}
-
 static int work(struct run *run)
 {
+	const struct qd_settings *settings = run->settings;
 	struct qd_error err = { 0 };
 
 	run->publisher =
-		run->settings->redis ? &qd_publisher_redis : &qd_publisher_lmdb;
-	if (become_owner(run, &err) < 0)
+		settings->redis ? &qd_publisher_redis : &qd_publisher_lmdb;
+	if (qd_owner_become(&run->conf,
+			    settings->redis ? NULL : settings->table,
+			    !run->dry_run, &err) < 0)
 		return qd_options_fail(&run->common, &err);
 	if (run->watch)
 		return run_watch(run);
@@ -149,7 +106,8 @@ static int check_only(const struct run *run)
 	       "%s, rule %s\n",
 	       run->settings->imapd_conf, run->conf.quota_db, base,
 	       qd_naming_virtdomains(run->conf.naming.virtdomains),
-	       run->conf.naming.defaultdomain, qd_rule_name(run_rule(run)));
+	       run->conf.naming.defaultdomain,
+	       qd_rule_name(qd_quotastore_rule(run->settings, &run->conf)));
 	return EX_OK;
 }
 

@@ -48,6 +48,21 @@ int qd_quotastore_scan(const struct qd_imapdconf *conf,
 	return 0;
 }
 
+enum qd_rule qd_quotastore_rule(const struct qd_settings *settings,
+				const struct qd_imapdconf *conf)
+{
+	switch (settings->rule) {
+	case QD_USE_LMTPD:
+		return QD_RULE_LMTPD;
+	case QD_USE_STRICT:
+		return QD_RULE_STRICT;
+	case QD_USE_SMMAPD:
+		return QD_RULE_SMMAPD;
+	default:
+		return conf->lmtp_strict_quota ? QD_RULE_STRICT : QD_RULE_LMTPD;
+	}
+}
+
 void qd_scan_free(struct qd_scan *scan)
 {
 	qd_rootset_free(&scan->publish);

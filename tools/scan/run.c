@@ -17,21 +17,6 @@ enum {
 
 volatile sig_atomic_t interrupted;
 
-enum qd_rule run_rule(const struct run *run)
-{
-	switch (run->settings->rule) {
-	case QD_USE_LMTPD:
-		return QD_RULE_LMTPD;
-	case QD_USE_STRICT:
-		return QD_RULE_STRICT;
-	case QD_USE_SMMAPD:
-		return QD_RULE_SMMAPD;
-	default:
-		return run->conf.lmtp_strict_quota ? QD_RULE_STRICT :
-						     QD_RULE_LMTPD;
-	}
-}
-
 /* As it was, but for what the settings and imapd.conf say. */
 static void describe_source(struct run *run)
 {
@@ -41,7 +26,7 @@ static void describe_source(struct run *run)
 	if (run->known)
 		*src = run->before;
 	gethostname(src->host, sizeof(src->host) - 1);
-	src->rule = run_rule(run);
+	src->rule = qd_quotastore_rule(run->settings, &run->conf);
 	src->naming = run->conf.naming;
 	src->naming.tests_folder = src->rule == QD_RULE_SMMAPD;
 	src->domain_roots =

@@ -34,9 +34,6 @@ struct run {
 /* The signal that asked us to stop; 0: none. */
 extern volatile sig_atomic_t interrupted;
 
-/* The rule that is published: of the settings, or of imapd.conf. */
-enum qd_rule run_rule(const struct run *run);
-
 /*
  * One complete scan: take the lease, read everything, doubt it, publish the
  * differences, give the lease back. The publisher stays open if all went
