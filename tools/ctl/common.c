@@ -34,24 +34,32 @@ const char *ctl_age(int64_t seconds, char out[32])
 	return out;
 }
 
+/* "101.3 MiB"; a person's figure, and so not for comparing. */
+static const char *human(int64_t bytes, char out[32])
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	double scaled = (double)bytes;
+	int unit = 0;
+
+	for (; unit < 4 && scaled >= 1024; unit++)
+		scaled /= 1024;
+	snprintf(out, 32, unit ? "%.1f %s" : "%.0f %s", scaled, units[unit]);
+	return out;
+}
+
 const char *ctl_usage(const struct qd_record *rec, enum qd_resource res,
 		      char out[64])
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
-	const struct qd_usage *usage = &rec->usage[res];
-	double limit = (double)qd_usage_limit(rec, res), scale = 1;
-	int unit = 0;
+	int64_t used = rec->usage[res].used, limit = qd_usage_limit(rec, res);
+	char a[32], b[32], more[32];
 
-	if (res == QD_MESSAGE || res == QD_MAILBOX_COUNT) {
-		snprintf(out, 64, "%" PRId64 " of %" PRId64, usage->used,
-			 usage->limit);
-		return out;
-	}
-	while (unit < 4 && limit / scale >= 1024) {
-		scale *= 1024;
-		unit++;
-	}
-	snprintf(out, 64, "%.1f of %.1f %s", (double)usage->used / scale,
-		 limit / scale, units[unit]);
+	if (res == QD_MESSAGE || res == QD_MAILBOX_COUNT)
+		snprintf(out, 64, "%" PRId64 " of %" PRId64, used, limit);
+	else if (used > limit)
+		/* one byte makes the difference, and is to be seen */
+		snprintf(out, 64, "%s of %s, %s over", human(used, a),
+			 human(limit, b), human(used - limit, more));
+	else
+		snprintf(out, 64, "%s of %s", human(used, a), human(limit, b));
 	return out;
 }

@@ -43,7 +43,7 @@ struct qd_table *ctl_open_table(struct ctl *ctl, int *status);
 /* "2 h 13 min", "41 s"; "unknown" for INT64_MAX. Returns out. */
 const char *ctl_age(int64_t seconds, char out[32]);
 
-/* A usage and its limit as a person writes them: "101.3 of 100.0 MiB". */
+/* "101.3 MiB of 100.0 MiB, 1.3 MiB over", "12 of 10". Returns out. */
 const char *ctl_usage(const struct qd_record *rec, enum qd_resource res,
 		      char out[64]);
 
