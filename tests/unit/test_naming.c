@@ -48,6 +48,15 @@ static const struct qd_naming post = {
 	.postuser = "bb",
 };
 
+static const struct qd_naming smmapd = {
+	.virtdomains = QD_VIRTDOMAINS_USERID,
+	.unixhierarchysep = true,
+	.lmtp_downcase_rcpt = true,
+	.defaultdomain = "example.org",
+	.postuser = "bb",
+	.tests_folder = true,
+};
+
 static const struct {
 	const char *name;
 	const struct qd_naming *naming;
@@ -122,6 +131,23 @@ static const struct {
 	{ "post user without detail", &post, "bb", "example.org", NULL, true },
 	{ "no user with a post user set", &post, "+shared/x", "example.org",
 	  NULL, false },
+	/* detail in UTF-7 is taken for UTF-8, in which "&" is only a letter */
+	{ "shared, UTF-7 already", &usual, "+B&APw-ro", "example.org",
+	  "B&-APw-ro", true },
+	{ "smmapd: no detail", &smmapd, "Joe", "example.org", "user.joe",
+	  false },
+	{ "smmapd: empty detail", &smmapd, "joe+", "example.org", "user.joe",
+	  false },
+	{ "smmapd: the folder counts", &smmapd, "joe+big", "example.org",
+	  "user.joe.big", false },
+	{ "smmapd: levels, case of detail", &smmapd, "Joe+Big/A.B",
+	  "virt.example", "virt.example!user.joe.Big.A^B", false },
+	{ "smmapd: detail that is no UTF-8", &smmapd, "joe+\xff", "example.org",
+	  NULL, false },
+	{ "smmapd: post user", &smmapd, "bb+shared/x", "example.org",
+	  "shared.x", true },
+	{ "smmapd: no post user in a virtual domain", &smmapd, "bb+shared/x",
+	  "virt.example", "virt.example!user.bb.shared.x", false },
 	{ "empty", &usual, "", "example.org", NULL, false },
 	{ "bang in the domain", &usual, "joe", "a!b", NULL, false },
 	{ "bang in the user", &usual, "a!joe", "example.org", "user.a!joe",
@@ -208,6 +234,7 @@ static void test_equal(void **state)
 	assert_false(qd_naming_equal(&usual, &netnews));
 	assert_false(qd_naming_equal(&usual, &mixed_case));
 	assert_false(qd_naming_equal(&usual, &post));
+	assert_false(qd_naming_equal(&post, &smmapd));
 	/* without virtual domains the default domain names nothing */
 	other = no_domains;
 	strcpy(other.defaultdomain, "example.net");

@@ -167,6 +167,73 @@ static void check_why(const struct qd_settings *s, struct qd_table *table,
 		fail_msg("%s: got %s", rcpt, qd_why_text(answer.why));
 }
 
+/* A table of one source, for what only its rule or domain_roots brings. */
+static struct qd_table *make_one(const char *name, enum qd_rule rule,
+				 bool domain_roots)
+{
+	struct qd_source src;
+	struct qd_error err = { 0 };
+	struct qd_batch *batch = NULL;
+	struct qd_table *table;
+
+	mkdir(scratch_path(name), 0700);
+	qd_source_init(&src, "mail1");
+	src.scanned = NOW - 60;
+	src.rule = rule;
+	src.domain_roots = domain_roots;
+	src.naming.tests_folder = rule == QD_RULE_SMMAPD;
+	src.naming.virtdomains = QD_VIRTDOMAINS_USERID;
+	strcpy(src.naming.defaultdomain, "example.org");
+	if (qd_table_open(scratch_path(name), QD_TABLE_WRITE, 16 << 20, &table,
+			  NULL, &err) < 0 ||
+	    qd_batch_begin(table, &batch, &err) < 0 ||
+	    qd_batch_source(batch, &src, &err) < 0)
+		fail_msg("%s", err.text);
+	put(batch, "mail1", "virt.example!", 102401, 100);
+	put(batch, "mail1", "virt.example!user.own", 0, 100);
+	put(batch, "mail1", "virt.example!user.nolimit", 1, -1);
+	put(batch, "mail1", "user.joe", 102401, 100);
+	put(batch, "mail1", "user.joe.fine", 0, 100);
+	put(batch, "mail1", "user.kim.big", 102401, 100);
+	if (qd_batch_commit(&batch, &err) < 0)
+		fail_msg("%s", err.text);
+	return table;
+}
+
+/* Only the nearest root counts; one without limits is near, too. */
+static void test_domain_roots(void **state)
+{
+	struct qd_table *table = make_one("roots", QD_RULE_LMTPD, true);
+	struct qd_settings s = settings();
+
+	(void)state;
+	check_why(&s, table, "<jim@virt.example>", QD_WHY_FULL);
+	check_why(&s, table, "<jim+x@virt.example>", QD_WHY_FULL);
+	check_why(&s, table, "<+shared/x@virt.example>", QD_WHY_FULL);
+	check_why(&s, table, "<own@virt.example>", QD_WHY_NOT_FULL);
+	check_why(&s, table, "<nolimit@virt.example>", QD_WHY_NOT_FULL);
+	check_why(&s, table, "<jim@example.org>", QD_WHY_NOT_FULL);
+	qd_table_close(&table);
+}
+
+/* Cyrus's smmapd follows the detail: joe over, joe.fine and kim not. */
+static void test_smmapd(void **state)
+{
+	struct qd_table *table = make_one("smmapd", QD_RULE_SMMAPD, false);
+	struct qd_settings s = settings();
+
+	(void)state;
+	check_why(&s, table, "<joe@example.org>", QD_WHY_FULL);
+	check_why(&s, table, "<joe+none@example.org>", QD_WHY_FULL);
+	check_why(&s, table, "<joe+fine@example.org>", QD_WHY_NOT_FULL);
+	check_why(&s, table, "<joe+fine/x@example.org>", QD_WHY_NOT_FULL);
+	check_why(&s, table, "<joe+Fine@example.org>", QD_WHY_FULL);
+	check_why(&s, table, "<kim@example.org>", QD_WHY_NOT_FULL);
+	check_why(&s, table, "<kim+big@example.org>", QD_WHY_FULL);
+	check_why(&s, table, "<jim@virt.example>", QD_WHY_NOT_FULL);
+	qd_table_close(&table);
+}
+
 /* Without a list of domains the mailbox name must tell them apart. */
 static void test_domains_unset(void **state)
 {
@@ -232,6 +299,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_domain_roots),
+		cmocka_unit_test(test_smmapd),
 		cmocka_unit_test(test_domains_unset),
 		cmocka_unit_test(test_unknown_is_not_full),
 		cmocka_unit_test(test_classes),
