@@ -44,8 +44,9 @@ static int apply_override(struct qd_raw *raw, const char *text,
 	if (which < 0) {
 		hint = qd_spec_suggest(name);
 		return qd_error_set(
-			err, EX_CONFIG, "-o %s: there is no such setting%s%s",
-			text, hint ? "; did you mean " : "", hint ? hint : "");
+			err, EX_CONFIG, "-o %s: there is no such setting; %s%s",
+			text, hint ? "did you mean " : "quotadefer.conf(5) ",
+			hint ? hint : "lists them all");
 	}
 	raw += which;
 	qd_raw_clear(raw);

@@ -305,7 +305,9 @@ static int distance(const char *a, const char *b)
 const char *qd_spec_suggest(const char *name)
 {
 	const char *best = NULL;
-	int best_distance = 4;
+	int length = (int)strlen(name);
+	/* with half of the letters changed anything would do */
+	int best_distance = least(4, length / 2 + 1);
 
 	for (int i = 0; i < QD_SETTINGS; i++) {
 		int d = distance(name, qd_specs[i].name);

@@ -223,6 +223,8 @@ static void test_bad_overrides(void **state)
 		{ "max_age=3", "-o: max_age = \"3\": not a duration" },
 		{ "redis=nonsense", "-o: redis: " },
 		{ "=x", "there is no such setting" },
+		{ "foo=1",
+		  "no such setting; quotadefer.conf(5) lists them all" },
 	};
 
 	(void)state;
