@@ -71,8 +71,8 @@ for file in milter/rcpt.c milter/policy.c milter/reply.c milter/naming.c \
 done
 
 # the library knows nothing of the tools
-for header in crew findings guard imapdconf progress publish quotalegacy \
-		quotarecord quotastore; do
+for header in changes crew findings guard imapdconf progress publish quotadb \
+		quotalegacy quotarecord quotastore; do
 	grep -l "quotadefer/$header.h" milter/*.[ch] | while read -r file; do
 		echo "$file includes $header.h"
 	done | grep . && complain "milter/ includes $header.h"
@@ -87,5 +87,8 @@ for impl in table settings feed; do
 		esac
 	done
 done
+
+grep -nE '"(ctl|run|quotalegacy_impl)\.h"' milter/*.[ch] \
+	include/quotadefer/*.h && complain "milter/ includes a tool's header"
 
 exit $bad
