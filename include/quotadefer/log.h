@@ -17,10 +17,9 @@
 void qd_log_open(const char *ident, bool to_stderr, int max_priority);
 
 /*
- * Write one line. Control characters come out
- * as \xNN, so one call is one line whatever the arguments hold.
- * Safe from several threads. Blocks as long as syslog(3) does, if it is not
- * through a queue.
+ * Write one line. Control characters come out as \xNN, so one call is one line
+ * whatever the arguments hold. Safe from several threads. Blocks as long as
+ * syslog(3) does, if it is not through a queue.
  */
 void qd_log(int priority, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

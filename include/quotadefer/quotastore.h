@@ -23,9 +23,9 @@ struct qd_complaint {
 
 /*
  * What a scan found. publish: the roots that go into the table; unreadable:
- * those of which nothing is known now; shields: others, that may have one that is over above them.
- * All are sorted at the end. The counters may be read by other threads
- * meanwhile.
+ * those of which nothing is known now; shields: others, that may have one that
+ * is over above them. The first two are sorted at the end. The counters may be
+ * read by other threads meanwhile.
  */
 struct qd_scan {
 	struct qd_rootset publish;
@@ -58,10 +58,10 @@ struct qd_scan_options {
 };
 
 /*
- * Read every quota root of a Cyrus server, of the store that conf names. Takes
- * no lock and writes nothing there. Symbolic links, FIFOs, empty files and
- * Cyrus's own *.NEW are no roots; one that Cyrus would look for elsewhere is
- * malformed.
+ * Read every quota root of a Cyrus server, of the store that conf names. Writes
+ * nothing there, and takes no lock itself (cyr_dbtool does). Symbolic links,
+ * FIFOs, empty files and Cyrus's own *.NEW are no roots; one that Cyrus would
+ * look for elsewhere is malformed.
  *
  * Returns 0, also if roots or directories were unreadable (see the counters),
  * or -1 with *err if nothing could be read. Blocks as long as it takes; uses

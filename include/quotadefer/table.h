@@ -73,12 +73,12 @@ void qd_table_close(struct qd_table **table);
 int qd_table_guard(void);
 
 /*
- * If the file on disk is no longer the one that is open (another process set
- * it aside, or it was deleted or cut short) or has outgrown its map, open what
- * is there now. Waits for views to end, which takes microseconds; views begun meanwhile
- * wait too. Returns 1 if it was reopened, 0 if there was no need, -1 if the
- * table cannot be opened: views then fail until a later call succeeds, or, if
- * not even the directory is there, go on with what was open.
+ * If the file on disk is no longer the one that is open (another process set it
+ * aside, or it was deleted or cut short) or has outgrown its map, open what is
+ * there now. Waits for views to end, which takes microseconds; views begun
+ * meanwhile wait too. Returns 1 if it was reopened, 0 if there was no need, -1
+ * if the table cannot be opened: views then fail until a later call succeeds,
+ * or, if not even the directory is there, go on with what was open.
  * One thread at a time, not while a batch is open.
  */
 int qd_table_refresh(struct qd_table *table, struct qd_error *err);
