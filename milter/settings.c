@@ -67,9 +67,13 @@ static int bad_value(const struct qd_spec *spec, const struct qd_raw *raw,
 	if (strcmp(spec->name, "redis") == 0) /* may hold a password */
 		return qd_error_set(err, EX_CONFIG, "%s%s%s: %s", raw->where,
 				    raw->where[0] ? ": " : "", spec->name, why);
-	qd_log_quote(quoted, sizeof(quoted), value);
-	return qd_error_set(err, EX_CONFIG, "%s%s%s = \"%s\": %s", raw->where,
-			    raw->where[0] ? ": " : "", spec->name, quoted, why);
+	/* one line, whatever is in it */
+	for (const char *p = value; *p; p++)
+		if (iscntrl((unsigned char)*p))
+			value = p = qd_log_quote(quoted, sizeof(quoted), value);
+	return qd_error_set(err, EX_CONFIG, "%s%s%s = \"%.150s\": %s",
+			    raw->where, raw->where[0] ? ": " : "", spec->name,
+			    value, why);
 }
 
 static int read_values(struct qd_settings *settings, int which,
