@@ -106,6 +106,19 @@ class Story:
         self.assertNotIn("for both",
                          self.cyrus.subjects("user/full@example.org"))
 
+    def test_pipelined_and_delivered(self):
+        replies = self.mx.converse(
+            ("MAIL FROM:<a@ext.test>", "RCPT TO:<full@example.org>",
+             "RCPT TO:<good@example.org>", "DATA"),
+            ("Subject: in one go", "", "Hello.", "."), ("QUIT",))
+        self.assertEqual([r[:3] for r in replies],
+                         ["250", "451", "250", "354", "250", "221"])
+        self.assertEqual(replies[1], FULL)
+        wait_for("good@ has it", lambda: "in one go" in
+                 self.cyrus.subjects("user/good@example.org"))
+        self.assertNotIn("in one go",
+                         self.cyrus.subjects("user/full@example.org"))
+
     def test_pipelined(self):
         replies = self.replies(
             "MAIL FROM:<a@ext.test>", "RCPT TO:<full@example.org>",

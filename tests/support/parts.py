@@ -431,6 +431,24 @@ class Postfix:
             return reader.read().decode().split("\r\n")[:-1]
 
 
+    def converse(self, *groups):
+        """Say EHLO, then each group in one segment when all replies to the
+        one before have come; the replies. Nothing follows a command but what
+        its group has (RFC 2920)."""
+        replies = []
+        with socket.create_connection(("127.0.0.1", self.port), 60) as s:
+            reader = s.makefile("rb")
+            assert reader.readline().startswith(b"220")
+            for group in (("EHLO client.test",), *groups):
+                s.sendall("".join(f"{c}\r\n" for c in group).encode())
+                for _ in range(1 if group[-1] == "." else len(group)):
+                    line = reader.readline()
+                    while line[3:4] == b"-":
+                        line = reader.readline()
+                    replies.append(line.decode().rstrip())
+        return replies[1:]
+
+
 class Tree:
     """A quota tree as Cyrus keeps it, and its imapd.conf."""
 
