@@ -142,12 +142,13 @@ static void make_answer(struct qd_control *control, struct client *client)
 		return;
 	}
 	free(body);
-	client->answer = malloc(sizeof(err.text) + 16);
+	client->answer = malloc(sizeof(err.text) + 32);
 	if (!client->answer) {
 		drop_client(client);
 		return;
 	}
-	client->length = (size_t)sprintf(client->answer, "error: %s\n",
+	client->length = (size_t)sprintf(client->answer, "error %d: %s\n",
+					 err.text[0] ? err.status : EX_OSERR,
 					 err.text[0] ? err.text : "no memory");
 }
 

@@ -50,7 +50,18 @@ static int send_line(int fd, const char *request)
 	return send(fd, line, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -1;
 }
 
-/* "ok" or "error: REASON", then the answer. */
+/* "error 77: reload: only root ..." */
+static int refused(const char *text, struct qd_error *err)
+{
+	int status = EX_PROTOCOL, skip = 0;
+
+	if (sscanf(text, "error %d: %n", &status, &skip) < 1 || !skip)
+		return qd_error_set(err, EX_PROTOCOL, "no answer of ours: %s",
+				    text);
+	return qd_error_set(err, status, "%s", text + skip);
+}
+
+/* "ok" or "error STATUS: REASON", then the answer. */
 static int copy_answer(FILE *in, FILE *out, struct qd_error *err)
 {
 	char text[4096];
@@ -60,9 +71,7 @@ static int copy_answer(FILE *in, FILE *out, struct qd_error *err)
 		return qd_error_set(err, EX_UNAVAILABLE, "no answer");
 	if (strcmp(text, "ok\n") != 0) {
 		text[strcspn(text, "\n")] = '\0';
-		return qd_error_set(err, EX_TEMPFAIL, "%s",
-				    strncmp(text, "error: ", 7) ? text :
-								  text + 7);
+		return refused(text, err);
 	}
 	while ((n = fread(text, 1, sizeof(text), in)) > 0)
 		if (fwrite(text, 1, n, out) != n)

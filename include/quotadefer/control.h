@@ -11,7 +11,9 @@
 
 /*
  * The control socket: a client connects, sends one line, reads an answer and
- * the end of file. The first line of the answer is "ok" or "error: REASON".
+ * the end of file. The first line of the answer is "ok" or
+ * "error STATUS: REASON", with the sysexits(3) code that it would end a program
+ * with.
  * Served from the caller's poll(2) loop; clients are few, bounded and timed.
  */
 struct qd_control;
