@@ -90,8 +90,53 @@ static void explain_record(struct explanation *e,
 	add_step(e, "rule", "%s", qd_rule_name(answer->hit.rule));
 }
 
+/* The source that was heard of last. */
+struct freshest {
+	int64_t now, max_age, age;
+	struct qd_source src;
+};
+
+static int take_fresher(void *arg, const struct qd_source *src)
+{
+	struct freshest *f = arg;
+	int64_t age = qd_source_age(src, f->now, f->max_age);
+
+	if (f->src.name[0] && age >= f->age)
+		return 0;
+	f->src = *src;
+	f->age = age;
+	return 0;
+}
+
+static void find_freshest(struct ctl *ctl, struct qd_table *table, int64_t now,
+			  struct freshest *f)
+{
+	struct qd_view *view = qd_view_begin(table, NULL);
+
+	memset(f, 0, sizeof(*f));
+	f->now = now;
+	f->max_age = ctl->settings->max_age_ms / 1000;
+	if (!view)
+		return;
+	qd_view_each_source(view, take_fresher, f, NULL);
+	qd_view_end(view);
+}
+
+/* No record: so it was not over at the last scan, and this old is that. */
+static void explain_absence(struct explanation *e, const struct freshest *f)
+{
+	char age[32];
+
+	add_step(e, "root", "none in the table");
+	if (!f->src.name[0])
+		return;
+	add_step(e, "age", "%s, source %s", ctl_age(f->age, age), f->src.name);
+	add_step(e, "rule", "%s", qd_rule_name(f->src.rule));
+}
+
 static void explain_mailbox(struct explanation *e,
-			    const struct qd_answer *answer)
+			    const struct qd_answer *answer,
+			    const struct freshest *freshest)
 {
 	char quoted[QD_ROOT_MAX * 4 + 8];
 
@@ -104,7 +149,7 @@ static void explain_mailbox(struct explanation *e,
 			 qd_log_quote(quoted, sizeof(quoted), answer->root));
 		explain_record(e, answer);
 	} else if (answer->why == QD_WHY_NOT_FULL) {
-		add_step(e, "root", "none in the table");
+		explain_absence(e, freshest);
 	}
 }
 
@@ -136,42 +181,16 @@ static void explain_verdict(struct explanation *e, struct ctl *ctl,
 	add_step(e, "reply", "%s %s %s", reply.code, reply.dsn, reply.text);
 }
 
-struct freshness {
-	int64_t now, max_age;
-	int fresh;
-};
-
-static int count_fresh(void *arg, const struct qd_source *src)
-{
-	struct freshness *f = arg;
-
-	f->fresh += qd_source_age(src, f->now, f->max_age) <= f->max_age;
-	return 0;
-}
-
 /* That a root is not in the table says nothing if the table is all old. */
-static bool any_source_is_fresh(struct ctl *ctl, struct qd_table *table,
-				int64_t now)
-{
-	struct freshness f = { now, ctl->settings->max_age_ms / 1000, 0 };
-	struct qd_view *view = qd_view_begin(table, NULL);
-
-	if (!view)
-		return false;
-	qd_view_each_source(view, count_fresh, &f, NULL);
-	qd_view_end(view);
-	return f.fresh > 0;
-}
-
-static int exit_status(struct ctl *ctl, struct qd_table *table,
-		       const struct qd_answer *answer, int64_t now)
+static int exit_status(const struct qd_answer *answer,
+		       const struct freshest *freshest)
 {
 	if (answer->verdict != QD_PASS)
 		return STATUS_DEFER;
 	if (qd_metrics_class(answer) == QD_CLASS_UNKNOWN)
 		return STATUS_UNKNOWN;
 	if (answer->why == QD_WHY_NOT_FULL &&
-	    !any_source_is_fresh(ctl, table, now))
+	    (!freshest->src.name[0] || freshest->age > freshest->max_age))
 		return STATUS_UNKNOWN;
 	return STATUS_PASS;
 }
@@ -205,6 +224,7 @@ int ctl_query(struct ctl *ctl)
 		.size = ctl->size,
 	};
 	int64_t now = (int64_t)time(NULL);
+	struct freshest freshest;
 	struct qd_table *table;
 	int ignored;
 
@@ -212,9 +232,10 @@ int ctl_query(struct ctl *ctl)
 	if (!table)
 		return STATUS_UNKNOWN;
 	qd_rcpt_decide(ctl->settings, table, &request, now, &answer);
-	e.status = exit_status(ctl, table, &answer, now);
+	find_freshest(ctl, table, now, &freshest);
+	e.status = exit_status(&answer, &freshest);
 	explain_address(&e, ctl->argument, &answer);
-	explain_mailbox(&e, &answer);
+	explain_mailbox(&e, &answer, &freshest);
 	explain_verdict(&e, ctl, &answer);
 	if (ctl->json)
 		print_json(&e);
