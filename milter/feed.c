@@ -155,25 +155,6 @@ static int apply(struct qd_feed *feed, const redisReply *entries,
 	return rc;
 }
 
-/* Is the entry we read last still in the stream? Then nothing was missed. */
-static int ask_position(struct qd_feed *feed, struct qd_error *err)
-{
-	return qd_redis_send(feed->redis, err, "XRANGE", feed->log_key,
-			     feed->position, feed->position);
-}
-
-static int position_is_there(struct qd_feed *feed, bool *there,
-			     struct qd_error *err)
-{
-	redisReply *reply;
-
-	if (qd_redis_reply(feed->redis, 0, &reply, err) < 0)
-		return -1;
-	*there = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1;
-	freeReplyObject(reply);
-	return 0;
-}
-
 /* XREAD's reply: the entries of our one stream, or NULL if there were none */
 static const redisReply *entries_of(const redisReply *reply)
 {
@@ -205,11 +186,11 @@ static int follow_once(struct qd_feed *feed, int block_ms, bool *gap,
 	if (qd_redis_send(feed->redis, err, "XREAD", "COUNT", PORTION, "BLOCK",
 			  block, "STREAMS", feed->log_key,
 			  feed->position) < 0 ||
-	    ask_position(feed, err) < 0 ||
+	    qd_feed_ask_entry(feed, feed->position, err) < 0 ||
 	    qd_redis_reply(feed->redis, block_ms, &reply, err) < 0)
 		return -1;
 	entries = entries_of(reply);
-	rc = position_is_there(feed, &there, err);
+	rc = qd_feed_entry_is_there(feed, &there, err);
 	/* an empty stream has no position yet, and so no gap */
 	if (rc == 0 && !there && strcmp(feed->position, "0-0") == 0)
 		there = !entries;
@@ -264,9 +245,9 @@ static int can_resume(struct qd_feed *feed, const char *run_id, bool *can,
 		return 0;
 	snprintf(feed->position, sizeof(feed->position), "%.*s",
 		 QD_STREAM_ID - 1, space + 1);
-	if (ask_position(feed, err) < 0)
+	if (qd_feed_ask_entry(feed, feed->position, err) < 0)
 		return -1;
-	return position_is_there(feed, can, err);
+	return qd_feed_entry_is_there(feed, can, err);
 }
 
 static void say_up(struct qd_feed *feed)

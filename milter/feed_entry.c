@@ -69,3 +69,21 @@ int qd_feed_save_position(struct qd_feed *feed, struct qd_batch *batch,
 	snprintf(text, sizeof(text), "%s %s", feed->run_id, feed->position);
 	return qd_batch_note(batch, "feed", text, err);
 }
+
+int qd_feed_ask_entry(struct qd_feed *feed, const char *id,
+		      struct qd_error *err)
+{
+	return qd_redis_send(feed->redis, err, "XRANGE", feed->log_key, id, id);
+}
+
+int qd_feed_entry_is_there(struct qd_feed *feed, bool *there,
+			   struct qd_error *err)
+{
+	redisReply *reply;
+
+	if (qd_redis_reply(feed->redis, 0, &reply, err) < 0)
+		return -1;
+	*there = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1;
+	freeReplyObject(reply);
+	return 0;
+}

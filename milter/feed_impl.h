@@ -90,6 +90,15 @@ void qd_feed_unlock_table(struct qd_feed *feed);
 bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
 			struct qd_feed_change *change);
 
+/*
+ * Ask whether an entry is still in the stream, and take the answer. What is
+ * trimmed is the oldest: while one is there, nothing behind it was missed.
+ */
+int qd_feed_ask_entry(struct qd_feed *feed, const char *id,
+		      struct qd_error *err);
+int qd_feed_entry_is_there(struct qd_feed *feed, bool *there,
+			   struct qd_error *err);
+
 /* Keep the position, so that a restart can go on from it. */
 int qd_feed_save_position(struct qd_feed *feed, struct qd_batch *batch,
 			  struct qd_error *err);

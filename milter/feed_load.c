@@ -152,17 +152,40 @@ static int catch_up(struct qd_feed *feed, struct qd_rootset *wanted,
 	return 0;
 }
 
+/*
+ * Changes that were trimmed away before they were read are missing. Then the
+ * place to follow from is the one before them, where a gap is found at once.
+ */
+static int mind_the_gap(struct qd_feed *feed, const char *start,
+			struct qd_error *err)
+{
+	bool there;
+
+	if (strcmp(feed->position, start) == 0)
+		return 0;
+	if (qd_feed_ask_entry(feed, start, err) < 0 ||
+	    qd_feed_entry_is_there(feed, &there, err) < 0)
+		return -1;
+	if (!there)
+		memcpy(feed->position, start, QD_STREAM_ID);
+	return 0;
+}
+
 static int fetch_all(struct qd_feed *feed, struct qd_rootset *wanted,
 		     struct qd_error *err)
 {
+	char start[QD_STREAM_ID];
+
 	if (last_position(feed, feed->position, err) < 0 ||
 	    qd_feed_fetch_sources(feed, err) < 0)
 		return -1;
+	memcpy(start, feed->position, sizeof(start));
 	for (int i = 0; i < feed->source_count; i++)
 		if (feed->sources[i].usable &&
 		    fetch_records(feed, i, wanted, err) < 0)
 			return -1;
-	if (catch_up(feed, wanted, err) < 0)
+	if (catch_up(feed, wanted, err) < 0 ||
+	    mind_the_gap(feed, start, err) < 0)
 		return -1;
 	qd_rootset_sort(wanted);
 	return 0;
