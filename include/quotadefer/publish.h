@@ -78,7 +78,9 @@ struct qd_reconcile {
 
 /*
  * Work out the differences and hand them over: first what is added or
- * changed, then what is removed. A root that stays over keeps its since.
+ * changed, from the last name to the first, then what is removed, from the
+ * first to the last: so a root that shields others is in the table as long as
+ * what it shields them from. A root that stays over keeps its since.
  * publisher NULL: only tell. each may be NULL. Returns 0 or -1 with *err;
  * *done counts in both cases.
  */

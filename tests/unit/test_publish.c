@@ -110,7 +110,7 @@ static void test_only_differences(void **state)
 	add(&f.wanted, "user.new", 7, 200, 200, false);
 	assert_int_equal(reconcile(&f), 0);
 	/* removals last; who stays over stays over since then */
-	assert_string_equal(f.book.text, "=user.less:6/100 +user.new:7/200 "
+	assert_string_equal(f.book.text, "+user.new:7/200 =user.less:6/100 "
 					 "-user.gone:0/0 ");
 	assert_int_equal(f.done.added, 1);
 	assert_int_equal(f.done.changed, 1);
@@ -173,7 +173,7 @@ static void test_unreadable_with_a_shield(void **state)
 	assert_int_equal(qd_rootset_add(&f.unreadable, "shared.a", 0, NULL), 0);
 	assert_int_equal(qd_rootset_add(&f.unreadable, "shared.b", 0, NULL), 0);
 	assert_int_equal(reconcile(&f), 0);
-	assert_string_equal(f.book.text, "=shared.a:5/100k +shared.b:0/0 ");
+	assert_string_equal(f.book.text, "+shared.b:0/0 =shared.a:5/100k ");
 }
 
 /* What cannot be read is kept, marked once, and no longer made younger. */
@@ -210,7 +210,32 @@ static void test_shield_becomes_full(void **state)
 	add(&f.wanted, "shared.a", 6, 200, 200, false);
 	add(&f.wanted, "shared.b", 5, 0, 200, false);
 	assert_int_equal(reconcile(&f), 0);
-	assert_string_equal(f.book.text, "=shared.a:6/200 =shared.b:5/0 ");
+	assert_string_equal(f.book.text, "=shared.b:5/0 =shared.a:6/200 ");
+}
+
+/* Readers see one batch after the other: no root is without its shield. */
+static void test_shield_is_there_first(void **state)
+{
+	static const char *const roots[] = { "virt.example!",
+					     "virt.example!user.joe",
+					     "virt.example!user.joe.sub" };
+	struct fixture f;
+
+	(void)state;
+	prepare(&f);
+	for (int i = 0; i < 3; i++)
+		add(&f.wanted, roots[i], 5, i == 1 ? 0 : 200, 200, false);
+	assert_int_equal(reconcile(&f), 0);
+	assert_string_equal(f.book.text, "+virt.example!user.joe.sub:5/200 "
+					 "+virt.example!user.joe:5/0 "
+					 "+virt.example!:5/200 ");
+	prepare(&f);
+	for (int i = 0; i < 3; i++)
+		add(&f.current, roots[i], 5, i == 1 ? 0 : 200, 200, false);
+	assert_int_equal(reconcile(&f), 0);
+	assert_string_equal(f.book.text, "-virt.example!:0/0 "
+					 "-virt.example!user.joe:0/0 "
+					 "-virt.example!user.joe.sub:0/0 ");
 }
 
 static void test_failure_stops(void **state)
@@ -224,7 +249,7 @@ static void test_failure_stops(void **state)
 	add(&f.wanted, "user.a", 5, 200, 200, false);
 	add(&f.wanted, "user.b", 5, 200, 200, false);
 	assert_int_equal(reconcile(&f), -1);
-	assert_string_equal(f.book.text, "+user.a:5/200 ");
+	assert_string_equal(f.book.text, "+user.b:5/200 ");
 	assert_int_equal(f.err.status, EX_UNAVAILABLE);
 }
 
@@ -268,6 +293,7 @@ int main(void)
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_unreadable_with_a_shield),
 		cmocka_unit_test(test_shield_becomes_full),
+		cmocka_unit_test(test_shield_is_there_first),
 		cmocka_unit_test(test_failure_stops),
 		cmocka_unit_test(test_naming),
 	};

@@ -86,34 +86,53 @@ static int remove_or_keep(struct reconciler *r,
 	return change(r, current->root, &current->rec, NULL);
 }
 
-/* One pass: additions and changes, or removals. */
-static int pass(struct reconciler *r, bool removing)
+/*
+ * From the last name to the first: what shields a root from the one above it
+ * is there before that one is. Readers see one batch after the other.
+ */
+static int add_and_change(struct reconciler *r)
 {
 	const struct qd_rootset *old = r->what->current, *new = r->what->wanted;
-	struct qd_rootset_entry current = { 0 }, wanted = { 0 };
-	size_t i = 0, j = 0;
+	struct qd_rootset_entry current, wanted;
+	size_t i = old->count, j = new->count;
 	int rc = 0;
 
-	while (rc == 0 && (i < old->count || j < new->count)) {
-		int order;
+	while (rc == 0 && j-- > 0) {
+		int order = -1;
 
-		if (i < old->count)
-			qd_rootset_get(old, i, &current);
-		if (j < new->count)
-			qd_rootset_get(new, j, &wanted);
-		if (i == old->count)
-			order = 1;
-		else if (j == new->count)
-			order = -1;
-		else
+		qd_rootset_get(new, j, &wanted);
+		for (; i > 0; i--) {
+			qd_rootset_get(old, i - 1, &current);
 			order = qd_rootset_compare(&current, &wanted);
+			if (order <= 0)
+				break;
+		}
+		rc = add_or_change(r, i > 0 && order == 0 ? &current : NULL,
+				   &wanted);
+	}
+	return rc;
+}
 
-		if (order < 0 && removing)
+/* From the first name to the last: a shield goes after what it shields from. */
+static int remove_and_keep(struct reconciler *r)
+{
+	const struct qd_rootset *old = r->what->current, *new = r->what->wanted;
+	struct qd_rootset_entry current, wanted;
+	size_t j = 0;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < old->count; i++) {
+		int order = -1;
+
+		qd_rootset_get(old, i, &current);
+		for (; j < new->count; j++) {
+			qd_rootset_get(new, j, &wanted);
+			order = qd_rootset_compare(&current, &wanted);
+			if (order <= 0)
+				break;
+		}
+		if (j == new->count || order != 0)
 			rc = remove_or_keep(r, &current);
-		else if (order >= 0 && !removing)
-			rc = add_or_change(r, order ? NULL : &current, &wanted);
-		i += order <= 0;
-		j += order >= 0;
 	}
 	return rc;
 }
@@ -126,9 +145,9 @@ int qd_publish_reconcile(const struct qd_reconcile *what,
 	struct reconciler r = { what, publisher, self, each, arg, done, err };
 
 	memset(done, 0, sizeof(*done));
-	if (pass(&r, false) < 0)
+	if (add_and_change(&r) < 0)
 		return -1;
-	return pass(&r, true);
+	return remove_and_keep(&r);
 }
 
 struct naming_check {
