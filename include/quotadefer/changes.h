@@ -31,8 +31,9 @@ int qd_changes_fd(const struct qd_changes *changes);
 /*
  * Add the names of the roots that changed to roots, without records; some may
  * come twice. *all is set if any root may have changed: events were lost, or
- * the store does not say which. Does not block. Returns 0, or -1 with *err
- * (EX_UNAVAILABLE: watching cannot go on).
+ * the store does not say which. Does not block, and need not take all there
+ * is. Returns 0, or -1 with *err (EX_UNAVAILABLE: watching cannot go on, as
+ * when a directory was moved or unmounted; close, open again, and read all).
  */
 int qd_changes_take(struct qd_changes *changes, struct qd_rootset *roots,
 		    bool *all, struct qd_error *err);

@@ -29,6 +29,11 @@ enum level {
 	NOTHING
 };
 
+/* So many buffers full of events are taken at once. */
+enum {
+	PORTIONS = 64
+};
+
 struct watch {
 	enum level level;
 	char *path; /* NULL: none has this number */
@@ -53,7 +58,10 @@ static int fail(const char *path, const char *why, struct qd_error *err)
 			    path, why);
 }
 
-/* inotify sees nothing of what other hosts do. */
+/*
+ * inotify sees nothing of what other hosts do. Each directory is asked: any may
+ * be the place of another file system, and the first ones links.
+ */
 static int check_file_system(const char *path, struct qd_error *err)
 {
 	static const long remote[] = { NFS_SUPER_MAGIC,	 SMB_SUPER_MAGIC,
@@ -75,14 +83,21 @@ static uint32_t mask_of(enum level level)
 {
 	switch (level) {
 	case FILES:
-		return IN_MOVED_TO | IN_DELETE;
+		return IN_MOVE_SELF | IN_MOVED_TO | IN_DELETE;
 	case DOMAIN_QUOTA:
-		return IN_MOVED_TO | IN_DELETE | IN_CREATE;
+		return IN_MOVE_SELF | IN_MOVED_TO | IN_DELETE | IN_CREATE;
 	case STORE:
-		return IN_MOVED_TO | IN_MODIFY;
+		return IN_MOVE_SELF | IN_MOVED_TO | IN_MODIFY;
 	default:
-		return IN_MOVED_TO | IN_CREATE;
+		return IN_MOVE_SELF | IN_MOVED_TO | IN_CREATE;
 	}
+}
+
+/* Nothing tells of another one in its place. */
+static bool may_be_link(enum level level)
+{
+	return level == BASE || level == LETTERS || level == DOMAIN_LETTERS ||
+	       level == STORE;
 }
 
 static void forget(struct watch *watch)
@@ -114,9 +129,10 @@ static struct watch *slot(struct qd_changes *c, int wd)
 static int add_watch(struct qd_changes *c, enum level level, const char *path,
 		     const char *domain, struct qd_error *err)
 {
+	uint32_t follow = may_be_link(level) ? 0 : IN_DONT_FOLLOW;
 	int wd = inotify_add_watch(c->fd, path,
-				   mask_of(level) | IN_ONLYDIR |
-					   IN_DONT_FOLLOW | IN_EXCL_UNLINK);
+				   mask_of(level) | follow | IN_ONLYDIR |
+					   IN_EXCL_UNLINK);
 	struct watch *watch;
 
 	if (wd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
@@ -128,6 +144,8 @@ static int add_watch(struct qd_changes *c, enum level level, const char *path,
 			    err);
 	if (wd < 0)
 		return fail(path, strerror(errno), err);
+	if (check_file_system(path, err) < 0)
+		return -1;
 	watch = slot(c, wd);
 	if (watch) {
 		watch->level = level;
@@ -252,8 +270,8 @@ static int watch_store(struct qd_changes *c, struct qd_error *err)
 		return fail(path, "not an absolute path", err);
 	snprintf(c->store, sizeof(c->store), "%s", slash + 1);
 	slash[slash == path] = '\0';
-	if (check_file_system(path, err) < 0)
-		return -1;
+	if (access(path, F_OK) < 0)
+		return fail(path, strerror(errno), err);
 	return watch_tree(c, STORE, path, "", err);
 }
 
@@ -263,8 +281,8 @@ static int watch_legacy(struct qd_changes *c, struct qd_error *err)
 
 	if (qd_imapdconf_quota_base(c->conf, base, sizeof(base)) < 0)
 		return fail("quota_db_path", "too long", err);
-	if (check_file_system(base, err) < 0)
-		return -1;
+	if (access(base, F_OK) < 0)
+		return fail(base, strerror(errno), err);
 	return watch_tree(c, BASE, base, "", err);
 }
 
@@ -283,7 +301,12 @@ int qd_changes_open(const struct qd_imapdconf *conf, struct qd_changes **out,
 	c->roots = &ignored;
 	c->all = &all;
 	c->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (c->fd < 0)
+	if (c->fd < 0 && errno == EMFILE)
+		rc = fail("inotify",
+			  "no instances are left; raise "
+			  "fs.inotify.max_user_instances",
+			  err);
+	else if (c->fd < 0)
 		rc = fail("inotify", strerror(errno), err);
 	else if (strcmp(conf->quota_db, "quotalegacy") == 0)
 		rc = watch_legacy(c, err);
@@ -307,41 +330,53 @@ static int take_event(struct qd_changes *c, const struct inotify_event *event,
 {
 	struct watch dir;
 
-	if (event->mask & (IN_Q_OVERFLOW | IN_UNMOUNT))
+	if (event->mask & IN_Q_OVERFLOW)
 		*c->all = true;
 	if (event->wd < 0 || event->wd >= c->room ||
 	    !c->watches[event->wd].path)
 		return 0;
+	/* the array may move when a directory is added */
+	dir = c->watches[event->wd];
+	if (event->mask & (IN_MOVE_SELF | IN_UNMOUNT))
+		return fail(dir.path, "it was moved or unmounted", err);
+	if (event->mask & IN_IGNORED && may_be_link(dir.level))
+		return fail(dir.path, "it was removed", err);
 	if (event->mask & IN_IGNORED) {
 		forget(&c->watches[event->wd]);
 		return 0;
 	}
-	/* the array may move when a directory is added */
-	dir = c->watches[event->wd];
 	return event->len ? look(c, &dir, event->name, err) : 0;
+}
+
+/* A buffer full of events. 1: there may be more; 0: not now. */
+static int take_portion(struct qd_changes *c, struct qd_error *err)
+{
+	_Alignas(struct inotify_event) char buffer[64 * 1024];
+	ssize_t n = read(c->fd, buffer, sizeof(buffer));
+	const struct inotify_event *event;
+
+	for (ssize_t at = 0; at < n;
+	     at += (ssize_t)(sizeof(*event) + event->len)) {
+		event = (const void *)(buffer + at);
+		if (take_event(c, event, err) < 0)
+			return -1;
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		return fail("inotify", strerror(errno), err);
+	return n > 0;
 }
 
 int qd_changes_take(struct qd_changes *changes, struct qd_rootset *roots,
 		    bool *all, struct qd_error *err)
 {
-	_Alignas(struct inotify_event) char buffer[64 * 1024];
-	ssize_t n;
+	int rc = 1;
 
 	changes->roots = roots;
 	changes->all = all;
-	while ((n = read(changes->fd, buffer, sizeof(buffer))) > 0) {
-		const struct inotify_event *event;
-
-		for (ssize_t at = 0; at < n;
-		     at += (ssize_t)(sizeof(*event) + event->len)) {
-			event = (const void *)(buffer + at);
-			if (take_event(changes, event, err) < 0)
-				return -1;
-		}
-	}
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		return fail("inotify", strerror(errno), err);
-	return 0;
+	/* who writes without a pause must not keep us here */
+	for (int i = 0; rc > 0 && i < PORTIONS; i++)
+		rc = take_portion(changes, err);
+	return rc < 0 ? -1 : 0;
 }
 
 void qd_changes_close(struct qd_changes **changes)
