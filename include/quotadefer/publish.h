@@ -18,8 +18,10 @@ struct qd_publisher {
 	const char *name;
 	int (*open)(const struct qd_settings *settings, bool read_only,
 		    void **self, struct qd_error *err);
-	/* Hold source alone; EX_TEMPFAIL with who has it otherwise. */
-	int (*lock)(void *self, const char *source, struct qd_error *err);
+	/* Hold source alone; EX_TEMPFAIL with who has it otherwise. brief:
+	   for a moment, so that it is soon free if we die in it. */
+	int (*lock)(void *self, const char *source, bool brief,
+		    struct qd_error *err);
 	/* Hold it no longer, whether it is held or not. */
 	void (*unlock)(void *self);
 	/* Go on holding it; call at least every few seconds. */
@@ -28,7 +30,8 @@ struct qd_publisher {
 	int (*load)(void *self, const char *source, bool *known,
 		    struct qd_source *before, struct qd_rootset *records,
 		    struct qd_error *err);
-	/* The same, but only the records of these names (sorted). */
+	/* The same, but only the records of these names (sorted). Not known
+	   also if some of what was published is lost. */
 	int (*load_some)(void *self, const char *source,
 			 const struct qd_rootset *names, bool *known,
 			 struct qd_source *before, struct qd_rootset *records,
@@ -45,8 +48,10 @@ struct qd_publisher {
 	int (*change)(void *self, const char *root,
 		      const struct qd_record *before,
 		      const struct qd_record *after, struct qd_error *err);
-	/* Write what is left, and src as it is now. */
-	int (*finish)(void *self, const struct qd_source *src,
+	/* Write what is left, and src as it is now; beat false: of src no
+	   more need be told than the number of its records. May end the hold
+	   already. */
+	int (*finish)(void *self, const struct qd_source *src, bool beat,
 		      struct qd_error *err);
 	void (*close)(void **self);
 };

@@ -88,11 +88,28 @@ static void read_holder(int fd, char *out, size_t size)
 	out[strcspn(out, "\n")] = '\0';
 }
 
-static int local_lock(void *self, const char *source, struct qd_error *err)
+/* Never empty meanwhile: somebody may read it. */
+static int write_holder(int fd)
+{
+	char text[300], host[256] = "";
+	int length;
+
+	gethostname(host, sizeof(host) - 1);
+	length = snprintf(text, sizeof(text), "process %ld on %s\n",
+			  (long)getpid(), host);
+	if (pwrite(fd, text, (size_t)length, 0) != length)
+		return -1;
+	return ftruncate(fd, length);
+}
+
+static int local_lock(void *self, const char *source, bool brief,
+		      struct qd_error *err)
 {
 	struct local *local = self;
-	char path[400], holder[300], host[256] = "";
+	char path[400], holder[300];
 	mode_t mask;
+
+	(void)brief; /* it goes with the process */
 
 	/* the filter may have set a damaged file aside since */
 	if (qd_table_refresh(local->table, err) < 0)
@@ -112,10 +129,7 @@ static int local_lock(void *self, const char *source, struct qd_error *err)
 				    "source %s is being scanned by %s", source,
 				    holder[0] ? holder : "another process");
 	}
-	gethostname(host, sizeof(host) - 1);
-	if (ftruncate(local->lock, 0) < 0 ||
-	    dprintf(local->lock, "process %ld on %s\n", (long)getpid(), host) <
-		    0)
+	if (write_holder(local->lock) < 0)
 		return qd_error_set(err, EX_IOERR, "%s: %m", path);
 	return 0;
 }
@@ -256,11 +270,12 @@ static int local_change(void *self, const char *root,
 	return qd_batch_commit(&local->batch, err);
 }
 
-static int local_finish(void *self, const struct qd_source *src,
+static int local_finish(void *self, const struct qd_source *src, bool beat,
 			struct qd_error *err)
 {
 	struct local *local = self;
 
+	(void)beat; /* it costs nothing here */
 	if (!local->batch &&
 	    qd_batch_begin(local->table, &local->batch, err) < 0)
 		return -1;

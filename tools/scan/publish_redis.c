@@ -15,12 +15,13 @@
 
 /*
  * BATCH changes are one transaction: about a millisecond of the server's
- * time. A lease ends by itself LEASE_MS after its holder is gone.
+ * time. A lease ends by itself, that long after its holder is gone.
  */
 enum {
 	BATCH = 500
 };
 #define LEASE_MS   "60000"
+#define BRIEF_MS   "10000"
 #define SCAN_COUNT "1000"
 
 struct pending {
@@ -32,6 +33,7 @@ struct remote {
 	struct qd_redis *redis;
 	char holder[400]; /* what the lease says, if we hold it */
 	bool leased;
+	const char *lease_ms;
 	int64_t stream_length;
 	char prefix[QD_SOURCE_MAX + 1];
 	char source[QD_SOURCE_MAX + 1];
@@ -105,13 +107,15 @@ static int lost(struct remote *r, const char *holder, struct qd_error *err)
 			    holder[0] ? holder : "somebody else");
 }
 
-static int remote_lock(void *self, const char *source, struct qd_error *err)
+static int remote_lock(void *self, const char *source, bool brief,
+		       struct qd_error *err)
 {
 	struct remote *r = self;
 	char host[256] = "", answer[400];
 	uint64_t token = 0;
 
 	name_keys(r, source);
+	r->lease_ms = brief ? BRIEF_MS : LEASE_MS;
 	gethostname(host, sizeof(host) - 1);
 	if (getrandom(&token, sizeof(token), 0) < 0)
 		return qd_error_set(err, EX_OSERR, "getrandom: %m");
@@ -119,7 +123,7 @@ static int remote_lock(void *self, const char *source, struct qd_error *err)
 		 "process %ld on %s (%016" PRIx64 ")", (long)getpid(), host,
 		 token);
 	if (qd_redis_send(r->redis, err, "SET", r->lease_key, r->holder, "NX",
-			  "PX", LEASE_MS) < 0 ||
+			  "PX", r->lease_ms) < 0 ||
 	    ask_text(r, answer, sizeof(answer), err) < 0)
 		return -1;
 	if (strcmp(answer, "OK") == 0) {
@@ -172,7 +176,8 @@ static int end_transaction(struct remote *r, int queued, struct qd_error *err)
 
 static int renew_lease(struct remote *r, struct qd_error *err)
 {
-	return qd_redis_send(r->redis, err, "PEXPIRE", r->lease_key, LEASE_MS);
+	return qd_redis_send(r->redis, err, "PEXPIRE", r->lease_key,
+			     r->lease_ms);
 }
 
 static int remote_renew(void *self, struct qd_error *err)
@@ -203,15 +208,20 @@ static bool read_source(const redisReply *reply, struct qd_source *src)
 	return true;
 }
 
-static int fetch_source(struct remote *r, const char *name, bool *known,
-			struct qd_source *src, struct qd_error *err)
+static int ask_source(struct remote *r, const char *name, struct qd_error *err)
 {
 	char key[QD_REDIS_KEY];
-	redisReply *reply;
 
 	qd_redis_key(key, r->prefix, "source", name);
-	if (qd_redis_send(r->redis, err, "HGETALL", key) < 0 ||
-	    qd_redis_reply(r->redis, 0, &reply, err) < 0)
+	return qd_redis_send(r->redis, err, "HGETALL", key);
+}
+
+static int take_source(struct remote *r, const char *name, bool *known,
+		       struct qd_source *src, struct qd_error *err)
+{
+	redisReply *reply;
+
+	if (qd_redis_reply(r->redis, 0, &reply, err) < 0)
 		return -1;
 	qd_source_init(src, name);
 	/* one that is malformed is published anew, whole */
@@ -219,6 +229,14 @@ static int fetch_source(struct remote *r, const char *name, bool *known,
 		 read_source(reply, src);
 	freeReplyObject(reply);
 	return 0;
+}
+
+static int fetch_source(struct remote *r, const char *name, bool *known,
+			struct qd_source *src, struct qd_error *err)
+{
+	if (ask_source(r, name, err) < 0)
+		return -1;
+	return take_source(r, name, known, src, err);
 }
 
 /* A foreign or future record is overwritten or removed. */
@@ -287,29 +305,53 @@ static int remote_load(void *self, const char *source, bool *known,
 	return 0;
 }
 
-/* The records of names[from] and those behind it, as far as one request goes. */
-static int fetch_some(struct remote *r, const struct qd_rootset *names,
-		      size_t from, size_t count, struct qd_rootset *records,
-		      struct qd_error *err)
+/* Of names[from] and those behind it, as far as one request goes. */
+static int ask_some(struct remote *r, const struct qd_rootset *names,
+		    size_t from, struct qd_error *err)
 {
 	const char *words[2 + BATCH] = { "HMGET", r->root_key };
+	struct qd_rootset_entry entry;
+	size_t count = 2;
+
+	for (size_t i = from; i < names->count && i < from + BATCH; i++) {
+		qd_rootset_get(names, i, &entry);
+		words[count++] = entry.root;
+	}
+	return qd_redis_send_words(r->redis, words, count, err);
+}
+
+static int take_some(struct remote *r, const struct qd_rootset *names,
+		     size_t from, struct qd_rootset *records,
+		     struct qd_error *err)
+{
 	struct qd_rootset_entry entry;
 	redisReply *reply;
 	int rc = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		qd_rootset_get(names, from + i, &entry);
-		words[2 + i] = entry.root;
-	}
-	if (qd_redis_send_words(r->redis, words, 2 + count, err) < 0 ||
-	    qd_redis_reply(r->redis, 0, &reply, err) < 0)
+	if (qd_redis_reply(r->redis, 0, &reply, err) < 0)
 		return -1;
-	for (size_t i = 0; rc == 0 && i < count && i < reply->elements; i++)
+	for (size_t i = 0; rc == 0 && i < reply->elements; i++) {
+		qd_rootset_get(names, from + i, &entry);
 		if (reply->element[i]->type == REDIS_REPLY_STRING)
-			rc = add_record(words[2 + i], reply->element[i],
-					records, err);
+			rc = add_record(entry.root, reply->element[i], records,
+					err);
+	}
 	freeReplyObject(reply);
 	return rc;
+}
+
+/* Is the number of records that which was written beside them? */
+static int take_count(struct remote *r, int64_t wanted, bool *known,
+		      struct qd_error *err)
+{
+	redisReply *reply;
+
+	if (qd_redis_reply(r->redis, 0, &reply, err) < 0)
+		return -1;
+	if (reply->type != REDIS_REPLY_INTEGER || reply->integer != wanted)
+		*known = false;
+	freeReplyObject(reply);
+	return 0;
 }
 
 static int remote_load_some(void *self, const char *source,
@@ -319,15 +361,19 @@ static int remote_load_some(void *self, const char *source,
 {
 	struct remote *r = self;
 
-	if (fetch_source(r, source, known, before, err) < 0)
+	/* all in one go: each waiting for a reply is a round trip */
+	if (ask_source(r, source, err) < 0 ||
+	    qd_redis_send(r->redis, err, "HLEN", r->root_key) < 0)
 		return -1;
-	for (size_t i = 0; i < names->count; i += BATCH) {
-		size_t left = names->count - i;
-
-		if (fetch_some(r, names, i, left < BATCH ? left : BATCH,
-			       records, err) < 0)
+	for (size_t i = 0; i < names->count; i += BATCH)
+		if (ask_some(r, names, i, err) < 0)
 			return -1;
-	}
+	if (take_source(r, source, known, before, err) < 0 ||
+	    take_count(r, before->records, known, err) < 0)
+		return -1;
+	for (size_t i = 0; i < names->count; i += BATCH)
+		if (take_some(r, names, i, records, err) < 0)
+			return -1;
 	r->records = before->records;
 	return 0;
 }
@@ -397,25 +443,32 @@ static int send_log(struct remote *r, const char *root, const char *record,
 			     root ? root : "", "record", record ? record : "");
 }
 
-static int publish_source(struct remote *r, const struct qd_source *src,
-			  struct qd_error *err)
+static int announce(struct remote *r, const struct qd_source *src, int *queued,
+		    struct qd_error *err)
 {
 	struct qd_source counted = *src;
 
+	*queued += 3;
 	counted.records = r->records;
-	if (begin_transaction(r, err) < 0 || renew_lease(r, err) < 0 ||
-	    qd_redis_send(r->redis, err, "SADD", r->sources_key, r->source) <
+	if (qd_redis_send(r->redis, err, "SADD", r->sources_key, r->source) <
 		    0 ||
-	    send_source(r, &counted, err) < 0 ||
-	    send_log(r, NULL, NULL, err) < 0)
+	    send_source(r, &counted, err) < 0)
 		return -1;
-	return end_transaction(r, 4, err);
+	return send_log(r, NULL, NULL, err);
 }
 
-static int remote_begin(void *self, const struct qd_source *src, bool announce,
+static int remote_begin(void *self, const struct qd_source *src, bool is_new,
 			struct qd_error *err)
 {
-	return announce ? publish_source(self, src, err) : 0;
+	struct remote *r = self;
+	int queued = 1;
+
+	if (!is_new)
+		return 0;
+	if (begin_transaction(r, err) < 0 || renew_lease(r, err) < 0 ||
+	    announce(r, src, &queued, err) < 0)
+		return -1;
+	return end_transaction(r, queued, err);
 }
 
 /* HSET and HDEL of all that waits, as one command each. */
@@ -454,7 +507,7 @@ static int send_pending(struct remote *r, int *queued, struct qd_error *err)
 	char records[24];
 
 	snprintf(records, sizeof(records), "%" PRId64, r->records);
-	if (renew_lease(r, err) < 0 || send_hash_changes(r, queued, err) < 0)
+	if (send_hash_changes(r, queued, err) < 0)
 		return -1;
 	/* a reader can tell a hash that lost entries to eviction */
 	if (qd_redis_send(r->redis, err, "HSET", r->source_key, "records",
@@ -464,22 +517,25 @@ static int send_pending(struct remote *r, int *queued, struct qd_error *err)
 		if (send_log(r, r->pending[i].root, r->pending[i].text, err) <
 		    0)
 			return -1;
-	*queued += 2 + r->waiting;
+	*queued += 1 + r->waiting;
 	return 0;
+}
+
+static void forget_pending(struct remote *r)
+{
+	while (r->waiting)
+		free(r->pending[--r->waiting].root);
 }
 
 static int flush(struct remote *r, struct qd_error *err)
 {
-	int queued = 0;
+	int queued = 1;
 
-	if (!r->waiting)
-		return 0;
-	if (begin_transaction(r, err) < 0 ||
+	if (begin_transaction(r, err) < 0 || renew_lease(r, err) < 0 ||
 	    send_pending(r, &queued, err) < 0 ||
 	    end_transaction(r, queued, err) < 0)
 		return -1;
-	while (r->waiting)
-		free(r->pending[--r->waiting].root);
+	forget_pending(r);
 	return 0;
 }
 
@@ -501,14 +557,24 @@ static int remote_change(void *self, const char *root,
 	return ++r->waiting == BATCH ? flush(r, err) : 0;
 }
 
-static int remote_finish(void *self, const struct qd_source *src,
+/* One transaction, which gives the lease back as well. */
+static int remote_finish(void *self, const struct qd_source *src, bool beat,
 			 struct qd_error *err)
 {
 	struct remote *r = self;
+	int queued = 1;
 
-	if (flush(r, err) < 0)
+	if (!r->waiting && !beat)
+		return 0;
+	if (begin_transaction(r, err) < 0 ||
+	    (r->waiting && send_pending(r, &queued, err) < 0) ||
+	    (beat && announce(r, src, &queued, err) < 0) ||
+	    qd_redis_send(r->redis, err, "DEL", r->lease_key) < 0 ||
+	    end_transaction(r, queued, err) < 0)
 		return -1;
-	return publish_source(r, src, err);
+	r->leased = false;
+	forget_pending(r);
+	return 0;
 }
 
 /* The next scanner need not wait for the lease to end. */
@@ -517,8 +583,7 @@ static void remote_unlock(void *self)
 	struct remote *r = self;
 	struct qd_error ignored;
 
-	while (r->waiting)
-		free(r->pending[--r->waiting].root);
+	forget_pending(r);
 	if (!r->leased)
 		return;
 	r->leased = false;

@@ -10,9 +10,12 @@
 #include "quotadefer/guard.h"
 #include "quotadefer/notify.h"
 
-/* How often a lease is made to last longer; see LEASE_MS. */
 enum {
-	RENEW_S = 5
+	/* how often a lease is made to last longer; see LEASE_MS */
+	RENEW_S = 5,
+	/* a watcher has the lease for moments only: worth waiting for */
+	HELD_MS = 2000,
+	HELD_PAUSE_MS = 5
 };
 
 volatile sig_atomic_t interrupted;
@@ -60,6 +63,40 @@ static int load(struct run *run, const struct qd_rootset *names,
 			       &run->current, err);
 }
 
+int64_t run_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int lock(struct run *run, const struct qd_rootset *names,
+		struct qd_error *err)
+{
+	const struct timespec pause = { .tv_nsec = HELD_PAUSE_MS * 1000000L };
+	int64_t end = run_now_ms() + (run->watch ? 0 : HELD_MS);
+
+	while (run->publisher->lock(run->self, run->settings->source,
+				    names != NULL, err) < 0) {
+		if (err->status != EX_TEMPFAIL || interrupted ||
+		    run_now_ms() >= end)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+/* Who published a moment ago need not ask again whether he may. */
+static bool is_alone(const struct run *run, const struct qd_rootset *names)
+{
+	int64_t max_age = run->settings->max_age_ms / 1000;
+
+	return names && !needs_announcement(run) &&
+	       qd_source_age(&run->before, (int64_t)time(NULL), max_age) <=
+		       max_age;
+}
+
 int run_begin(struct run *run, const struct qd_rootset *names,
 	      struct qd_error *err)
 {
@@ -71,12 +108,13 @@ int run_begin(struct run *run, const struct qd_rootset *names,
 	if (!run->self &&
 	    publisher->open(settings, run->dry_run, &run->self, err) < 0)
 		return -1;
-	if (!run->dry_run &&
-	    publisher->lock(run->self, settings->source, err) < 0)
+	if (!run->dry_run && lock(run, names, err) < 0)
 		return -1;
 	if (load(run, names, err) < 0)
 		return -1;
 	describe_source(run);
+	if (is_alone(run, names))
+		return 0;
 	return qd_publish_check_naming(publisher, run->self, &run->source,
 				       (int64_t)time(NULL),
 				       settings->max_age_ms / 1000, err);
@@ -155,6 +193,18 @@ static int check_guard(const struct run *run, struct qd_error *err)
 	return run->force ? 0 : qd_guard_check(&guard, err);
 }
 
+static void on_difference(void *arg, const char *root,
+			  const struct qd_record *before,
+			  const struct qd_record *after)
+{
+	const struct run *run = arg;
+
+	if (run->common.verbose)
+		report_difference(NULL, root, before, after);
+	if (run->each)
+		run->each(run->arg, root, before, after);
+}
+
 int run_publish(struct run *run, const struct qd_reconcile *what,
 		struct qd_error *err)
 {
@@ -166,9 +216,7 @@ int run_publish(struct run *run, const struct qd_reconcile *what,
 				  err) < 0)
 		return -1;
 	return qd_publish_reconcile(what, run->publisher, run->self,
-				    run->common.verbose ? report_difference :
-							  NULL,
-				    NULL, &run->done, err);
+				    on_difference, run, &run->done, err);
 }
 
 /* What a complete scan says of the source. */
@@ -183,7 +231,6 @@ static void count(struct run *run)
 	src->over = atomic_load(&found->over);
 	src->malformed = atomic_load(&found->malformed);
 	src->unreadable = atomic_load(&found->unreadable);
-	run->over_since = 0;
 	src->records = (int64_t)run->current.count + run->done.added -
 		       run->done.removed;
 }
@@ -205,7 +252,7 @@ static int publish(struct run *run, struct qd_error *err)
 	if (run_publish(run, &what, err) < 0)
 		return -1;
 	count(run);
-	return run->publisher->finish(run->self, &run->source, err);
+	return run->publisher->finish(run->self, &run->source, true, err);
 }
 
 /* Open, scan, doubt, publish. */

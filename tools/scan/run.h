@@ -26,7 +26,11 @@ struct run {
 	struct qd_scan scan;
 	struct qd_progress progress;
 	struct qd_published done;
-	int64_t over_since; /* more roots over than at the last complete scan */
+	/* more roots over than at the complete scan of that time */
+	int64_t over_since, over_since_scan;
+	qd_difference
+		*each; /* told of what a complete scan changes, with arg */
+	void *arg;
 	time_t renewed;
 	struct qd_error stopped; /* why the scan was, if it was */
 };
@@ -42,11 +46,15 @@ extern volatile sig_atomic_t interrupted;
 int run_complete(struct run *run, struct qd_error *err);
 
 /*
- * The same for the roots of these names alone, sorted. *all is set, and
- * nothing published, if only a complete scan will do.
+ * The same for the roots of these names alone, sorted; and, if beat, say that
+ * we are alive. *all is set, and nothing published, if only a complete scan
+ * will do.
  */
-int run_some(struct run *run, const struct qd_rootset *names, bool *all,
-	     struct qd_error *err);
+int run_some(struct run *run, const struct qd_rootset *names, bool beat,
+	     bool *all, struct qd_error *err);
+
+/* Milliseconds that go by, whatever the clock says. */
+int64_t run_now_ms(void);
 
 /* Take the lease, and read what was published: all, or of these names. */
 int run_begin(struct run *run, const struct qd_rootset *names,

@@ -15,7 +15,8 @@ struct some {
 	struct qd_rootset asked;  /* names, and the roots above them */
 	struct qd_rootset before; /* what was published of names */
 	struct qd_rootset wanted;
-
+	int64_t more_over;
+	bool beat;
 	bool all;
 	bool no_memory;
 };
@@ -166,8 +167,12 @@ static bool is_doubtful(struct some *s)
 		.full_limit = run->settings->guard_full,
 	};
 
-	run->over_since += count_over(&s->wanted) - count_over(&s->before);
-	guard.over = run->before.over + run->over_since;
+	/* whoever made it, a complete scan has counted them all */
+	if (run->over_since_scan != run->before.scanned)
+		run->over_since = 0;
+	run->over_since_scan = run->before.scanned;
+	s->more_over = count_over(&s->wanted) - count_over(&s->before);
+	guard.over = run->before.over + run->over_since + s->more_over;
 	return s->names->count && !run->force &&
 	       qd_guard_check(&guard, NULL) < 0;
 }
@@ -186,7 +191,10 @@ static int publish(struct some *s, struct qd_error *err)
 	if (run_publish(run, &what, err) < 0)
 		return -1;
 	run->source.records += run->done.added - run->done.removed;
-	return run->publisher->finish(run->self, &run->source, err);
+	if (run->publisher->finish(run->self, &run->source, s->beat, err) < 0)
+		return -1;
+	run->over_since += s->more_over;
+	return 0;
 }
 
 static int go(struct some *s, struct qd_error *err)
@@ -211,10 +219,10 @@ static int go(struct some *s, struct qd_error *err)
 	return publish(s, err);
 }
 
-int run_some(struct run *run, const struct qd_rootset *names, bool *all,
-	     struct qd_error *err)
+int run_some(struct run *run, const struct qd_rootset *names, bool beat,
+	     bool *all, struct qd_error *err)
 {
-	struct some s = { .run = run, .names = names };
+	struct some s = { .run = run, .names = names, .beat = beat };
 	int rc = go(&s, err);
 
 	run_end(run, rc < 0 ? err : NULL);

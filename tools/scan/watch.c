@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -13,6 +14,7 @@
 #include "quotadefer/changes.h"
 #include "quotadefer/log.h"
 #include "quotadefer/notify.h"
+#include "quotadefer/table.h"
 
 enum {
 	/* more changed roots than that are read as quickly all at once */
@@ -22,6 +24,8 @@ enum {
 	   for another reason, such as a scan not to be believed, is not */
 	AWAY_MAX_MS = 1000,
 	BACKOFF_MAX_MS = 60000,
+	/* but what changes meanwhile may be the remedy */
+	BACKOFF_CHANGED_MS = 1000,
 	HEARTBEAT_MS = 60000,
 	/* a store that is one file is read again, at most this often */
 	STORE_PAUSE_MS = 500
@@ -33,19 +37,14 @@ struct watch {
 	struct qd_rootset names;    /* changed, and not yet published */
 	bool all;		    /* any root may have changed */
 	bool periodic;		    /* and that is because it is time to look */
+	struct qd_rootset found;    /* what such a scan found to be otherwise */
 	int64_t scan_at_ms, beat_at_ms, retry_at_ms, watchdog_ms;
+	int64_t tried_at_ms, soonest_ms; /* the last time, the next */
 	int failures;
+	struct qd_error lost; /* why watching ended, if it did */
 	bool said_failure, said_fallback, ready;
 	int64_t repaired;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -63,11 +62,14 @@ static void start_watching(struct watch *w)
 	if (w->changes)
 		return;
 	if (qd_changes_open(&w->run->conf, &w->changes, &err) == 0) {
-		if (w->said_fallback)
-			qd_log(LOG_NOTICE, "watching for changes again");
+		if (w->said_fallback || w->lost.status)
+			qd_log(LOG_NOTICE, "%s%swatching for changes again",
+			       w->lost.text, w->lost.status ? "; " : "");
 		w->said_fallback = false;
+		w->lost = (struct qd_error){ 0 };
 		return;
 	}
+	w->lost = (struct qd_error){ 0 };
 	if (!w->said_fallback)
 		qd_log(LOG_WARNING,
 		       "%s; everything is read every %" PRId64 " s instead",
@@ -75,70 +77,146 @@ static void start_watching(struct watch *w)
 	w->said_fallback = true;
 }
 
+/* A complete scan is to come: it will see these as well. */
+static void need_all(struct watch *w)
+{
+	w->all = true;
+	qd_rootset_free(&w->names);
+}
+
 static void take_changes(struct watch *w)
 {
-	struct qd_error err;
-
-	if (qd_changes_take(w->changes, &w->names, &w->all, &err) < 0) {
-		qd_log(LOG_WARNING, "%s", err.text);
+	if (qd_changes_take(w->changes, &w->names, &w->all, &w->lost) < 0) {
 		qd_changes_close(&w->changes);
 		w->all = true;
 	}
-	if (w->names.count < MANY)
-		return;
-	qd_rootset_sort(&w->names);
+	if (w->names.count >= MANY)
+		qd_rootset_sort(&w->names);
 	if (w->names.count >= MANY)
 		w->all = true;
 }
 
-/* What a scan found that the watch had missed. */
+/*
+ * A directory may have been exchanged where no event tells of it. The old
+ * watches stay until the new ones are there; or longer, if too few are left.
+ */
+static void renew_watches(struct watch *w)
+{
+	struct qd_changes *fresh;
+	struct qd_error err;
+
+	if (!w->changes || qd_changes_open(&w->run->conf, &fresh, &err) < 0)
+		return;
+	take_changes(w);
+	qd_changes_close(&w->changes);
+	w->changes = fresh;
+}
+
+/* Not of one that is only there to shield, whose own record is as it was. */
+static bool is_a_repair(const struct run *run, const struct qd_record *rec)
+{
+	return rec && qd_record_over(rec, run->source.rule,
+				     run->source.largest_message) >= 0;
+}
+
+static void note_found(void *arg, const char *root,
+		       const struct qd_record *before,
+		       const struct qd_record *after)
+{
+	struct watch *w = arg;
+
+	if (is_a_repair(w->run, before) || is_a_repair(w->run, after))
+		qd_rootset_add(&w->found, root, 0, NULL);
+}
+
+/*
+ * What the scan found and no event told of. The events of changes that it
+ * saw, it has caused to be taken only now.
+ */
 static void note_repairs(struct watch *w)
 {
-	const struct qd_published *done = &w->run->done;
-	int64_t repaired = done->added + done->changed + done->removed;
+	struct qd_rootset_entry entry;
+	int64_t repaired = 0;
 
-	if (!w->periodic || !w->changes || repaired == 0)
+	if (w->changes)
+		take_changes(w);
+	/* some events were lost: who knows */
+	if (!w->changes || w->all)
 		return;
+	qd_rootset_sort(&w->names);
+	for (size_t i = 0; i < w->found.count; i++) {
+		qd_rootset_get(&w->found, i, &entry);
+		repaired += !qd_rootset_find(&w->names, entry.root, 0, NULL);
+	}
 	w->repaired += repaired;
-	qd_log(LOG_WARNING,
-	       "the scan repaired %" PRId64 " records that no change was seen "
-	       "of; %" PRId64 " since the start",
-	       repaired, w->repaired);
+	if (repaired)
+		qd_log(LOG_WARNING,
+		       "the scan repaired %" PRId64 " records that no change "
+		       "was seen of; %" PRId64 " since the start",
+		       repaired, w->repaired);
+}
+
+/* To look for what the watch missed: so the names are kept, to compare. */
+static int complete_periodic(struct watch *w, struct qd_error *err)
+{
+	struct run *run = w->run;
+	int rc;
+
+	renew_watches(w);
+	w->all = false;
+	run->each = note_found;
+	run->arg = w;
+	rc = run_complete(run, err);
+	run->each = NULL;
+	if (rc == 0)
+		note_repairs(w);
+	else
+		w->all = true;
+	qd_rootset_free(&w->found);
+	return rc;
+}
+
+static int complete_anew(struct watch *w, struct qd_error *err)
+{
+	start_watching(w);
+	need_all(w);
+	if (run_complete(w->run, err) < 0)
+		return -1;
+	w->all = false;
+	return 0;
 }
 
 static int complete(struct watch *w, struct qd_error *err)
 {
-	const struct qd_settings *settings = w->run->settings;
+	int rc = w->periodic && w->changes ? complete_periodic(w, err) :
+					     complete_anew(w, err);
 
-	start_watching(w);
-	qd_rootset_free(&w->names);
-	if (run_complete(w->run, err) < 0)
-		return -1;
-	note_repairs(w);
-	w->all = false;
 	w->periodic = false;
-	w->scan_at_ms = now_ms() + settings->scan_interval_ms;
-	return 0;
+	if (rc == 0)
+		w->scan_at_ms =
+			run_now_ms() + w->run->settings->scan_interval_ms;
+	return rc;
 }
 
+static int publish_some(struct watch *w, struct qd_error *err)
+{
+	bool beat = run_now_ms() >= w->beat_at_ms, all = false;
+
+	qd_rootset_sort(&w->names);
+	if (run_some(w->run, &w->names, beat, &all, err) < 0)
+		return -1;
+	if (all)
+		need_all(w);
+	qd_rootset_free(&w->names);
+	return !all && beat;
+}
+
+/* 1: it was also said that we are alive; 0: not; -1: a failure. */
 static int publish(struct watch *w, struct qd_error *err)
 {
-	const struct qd_settings *settings = w->run->settings;
-	int rc;
-
-	if (w->all)
-		rc = complete(w, err);
-	else {
-		qd_rootset_sort(&w->names);
-		rc = run_some(w->run, &w->names, &w->all, err);
-	}
-	if (rc < 0)
-		return -1;
 	if (!w->all)
-		qd_rootset_free(&w->names);
-	w->beat_at_ms =
-		now_ms() + least(HEARTBEAT_MS, settings->max_age_ms / 4);
-	return 0;
+		return publish_some(w, err);
+	return complete(w, err) < 0 ? -1 : 1;
 }
 
 /* Somebody else scans the same source: his scan will do no harm, nor ours. */
@@ -148,35 +226,77 @@ static bool is_held(const struct qd_error *err)
 	       strstr(err->text, "is being scanned by");
 }
 
-static void note_failure(struct watch *w, const struct qd_error *err)
+/* Servers close connections that were idle: then another one will do. */
+static bool may_be_idleness(const struct watch *w, const struct qd_error *err)
 {
-	int64_t wait = BACKOFF_MIN_MS;
-
-	if (!is_held(err)) {
-		wait = least((int64_t)BACKOFF_MIN_MS << w->failures,
-			     err->status == EX_UNAVAILABLE ? AWAY_MAX_MS :
-							     BACKOFF_MAX_MS);
-		w->failures += w->failures < 10;
-		if (!w->said_failure && !interrupted)
-			qd_log(LOG_ERR, "%s; trying again", err->text);
-		w->said_failure = true;
-	}
-	w->retry_at_ms = now_ms() + wait;
+	return err->status == EX_UNAVAILABLE && w->ready && w->failures == 0;
 }
 
-static void note_success(struct watch *w)
+static int64_t backoff_ms(struct watch *w, const struct qd_error *err)
 {
+	bool away = err->status == EX_UNAVAILABLE;
+
+	if (is_held(err))
+		return BACKOFF_MIN_MS;
+	if (may_be_idleness(w, err)) {
+		w->failures++;
+		return 0;
+	}
+	/* which server it will be, and what it knows, is to be seen */
+	if (away)
+		need_all(w);
+	w->failures += w->failures < 10;
+	if (!w->said_failure && !interrupted)
+		qd_log(LOG_ERR, "%s; trying again", err->text);
+	w->said_failure = true;
+	return least((int64_t)BACKOFF_MIN_MS << w->failures,
+		     away ? AWAY_MAX_MS : BACKOFF_MAX_MS);
+}
+
+static void note_failure(struct watch *w, const struct qd_error *err)
+{
+	int64_t now = run_now_ms();
+
+	w->retry_at_ms = now + backoff_ms(w, err);
+	/* no more than a tenth of the time goes into trying */
+	w->soonest_ms = now + 9 * (now - w->tried_at_ms);
+	if (w->soonest_ms < now + BACKOFF_CHANGED_MS)
+		w->soonest_ms = now + BACKOFF_CHANGED_MS;
+}
+
+static void note_success(struct watch *w, bool beat)
+{
+	const struct qd_settings *settings = w->run->settings;
+	int64_t now = run_now_ms();
+
 	if (w->said_failure)
 		qd_log(LOG_NOTICE, "publishing again");
 	w->said_failure = false;
 	w->failures = 0;
-	w->retry_at_ms = 0;
+	if (beat)
+		w->beat_at_ms =
+			now + least(HEARTBEAT_MS, settings->max_age_ms / 4);
+	/* others get their turn, and a burst gathers */
+	w->retry_at_ms = now + (now - w->tried_at_ms);
 	/* it says of every write that something was written */
 	if (strcmp(w->run->conf.quota_db, "quotalegacy") != 0)
-		w->retry_at_ms = now_ms() + STORE_PAUSE_MS;
+		w->retry_at_ms = now + STORE_PAUSE_MS;
 	if (!w->ready)
 		qd_notify("READY=1");
 	w->ready = true;
+}
+
+static void go(struct watch *w)
+{
+	struct qd_error err = { 0 };
+	int rc;
+
+	w->tried_at_ms = run_now_ms();
+	rc = publish(w, &err);
+	if (rc < 0)
+		note_failure(w, &err);
+	else
+		note_success(w, rc > 0);
 }
 
 static bool is_due(struct watch *w, int64_t now)
@@ -190,7 +310,7 @@ static bool is_due(struct watch *w, int64_t now)
 
 static int next_wait(const struct watch *w)
 {
-	int64_t now = now_ms(), at = least(w->scan_at_ms, w->beat_at_ms);
+	int64_t now = run_now_ms(), at = least(w->scan_at_ms, w->beat_at_ms);
 
 	if (w->all || w->names.count)
 		at = now;
@@ -202,14 +322,35 @@ static int next_wait(const struct watch *w)
 	return at > 0 ? (int)least(at, 60000) : 0;
 }
 
-static void wait_for_changes(struct watch *w)
+/* Signals come only while we wait: none comes just before, and is missed. */
+static bool wait_for_input(struct watch *w)
 {
 	struct pollfd pfd = { .fd = -1, .events = POLLIN };
+	int ms = next_wait(w), n = 0;
+	struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
+	sigset_t ends, before;
 
 	if (w->changes)
 		pfd.fd = qd_changes_fd(w->changes);
-	if (poll(&pfd, 1, next_wait(w)) > 0)
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ends, &before);
+	if (!interrupted)
+		n = ppoll(&pfd, 1, &wait, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return n > 0;
+}
+
+static void wait_for_changes(struct watch *w)
+{
+	if (wait_for_input(w)) {
 		take_changes(w);
+		if (w->said_failure)
+			w->retry_at_ms = least(w->retry_at_ms, w->soonest_ms);
+	}
+	if (w->all && !w->periodic)
+		need_all(w);
 	if (w->watchdog_ms)
 		qd_notify("WATCHDOG=1");
 }
@@ -221,15 +362,10 @@ int run_watch(struct run *run)
 			   .watchdog_ms = qd_notify_watchdog_ms() };
 
 	run->progress.enabled = 0;
+	qd_table_guard();
 	while (!interrupted) {
-		struct qd_error err = { 0 };
-
-		if (is_due(&w, now_ms())) {
-			if (publish(&w, &err) < 0)
-				note_failure(&w, &err);
-			else
-				note_success(&w);
-		}
+		if (is_due(&w, run_now_ms()))
+			go(&w);
 		wait_for_changes(&w);
 	}
 	qd_notify("STOPPING=1");
