@@ -55,7 +55,8 @@ E2E_TESTS = \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \
 	tests/e2e/scan.py \
-	tests/e2e/sendmail.py
+	tests/e2e/sendmail.py \
+	tests/e2e/watch.py
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS) $(MILTER_TESTS)
