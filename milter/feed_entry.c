@@ -7,19 +7,11 @@
 
 #include <hiredis/hiredis.h>
 
-const char *qd_feed_text(const redisReply *reply)
-{
-	if (reply->type != REDIS_REPLY_STRING ||
-	    strlen(reply->str) != (size_t)reply->len)
-		return NULL;
-	return reply->str;
-}
-
 /* The value of a field, or NULL. */
 static const redisReply *find_field(const redisReply *fields, const char *name)
 {
 	for (size_t i = 0; i + 1 < fields->elements; i += 2) {
-		const char *text = qd_feed_text(fields->element[i]);
+		const char *text = qd_redis_text(fields->element[i]);
 
 		if (text && strcmp(text, name) == 0)
 			return fields->element[i + 1];
@@ -45,14 +37,14 @@ bool qd_feed_read_entry(const struct redisReply *entry, char id[QD_STREAM_ID],
 	const redisReply *fields, *source, *root;
 
 	if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
-	    !qd_feed_text(entry->element[0]))
+	    !qd_redis_text(entry->element[0]))
 		return false;
 	snprintf(id, QD_STREAM_ID, "%s", entry->element[0]->str);
 	fields = entry->element[1]; /* deleted entries have none */
 	source = find_field(fields, "source");
 	root = find_field(fields, "root");
-	change->source = source ? qd_feed_text(source) : NULL;
-	change->root = root ? qd_feed_text(root) : NULL;
+	change->source = source ? qd_redis_text(source) : NULL;
+	change->root = root ? qd_redis_text(root) : NULL;
 	if (!change->source || !change->root ||
 	    !qd_source_name_valid(change->source) ||
 	    strlen(change->root) > QD_ROOT_MAX)

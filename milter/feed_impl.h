@@ -76,9 +76,6 @@ struct qd_feed_change {
 
 struct redisReply;
 
-/* The text of a reply; NULL if it is not a string, or has a NUL in it. */
-const char *qd_feed_text(const struct redisReply *reply);
-
 /*
  * Between these the table is ours to write to. Returns -1 if the thread is to
  * stop: then another feed may be at work.

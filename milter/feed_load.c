@@ -24,7 +24,7 @@ static int add_portion(const redisReply *pairs, int place,
 		       struct qd_rootset *wanted, struct qd_error *err)
 {
 	for (size_t i = 0; i + 1 < pairs->elements; i += 2) {
-		const char *root = qd_feed_text(pairs->element[i]);
+		const char *root = qd_redis_text(pairs->element[i]);
 		const redisReply *text = pairs->element[i + 1];
 		struct qd_record rec;
 
@@ -62,7 +62,7 @@ static int fetch_records(struct qd_feed *feed, int place,
 		    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
 			return -1;
 		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-		    qd_feed_text(reply->element[0])) {
+		    qd_redis_text(reply->element[0])) {
 			snprintf(cursor, sizeof(cursor), "%s",
 				 reply->element[0]->str);
 			rc = add_portion(reply->element[1], place, wanted, err);

@@ -50,8 +50,8 @@ static bool read_fields(const redisReply *reply, struct qd_source *src)
 	if (reply->type != REDIS_REPLY_ARRAY || !reply->elements)
 		return false;
 	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-		const char *field = qd_feed_text(reply->element[i]);
-		const char *value = qd_feed_text(reply->element[i + 1]);
+		const char *field = qd_redis_text(reply->element[i]);
+		const char *value = qd_redis_text(reply->element[i + 1]);
 
 		if (!field || !value || qd_source_set(src, field, value) < 0)
 			return false;
@@ -167,7 +167,7 @@ int qd_feed_fetch_sources(struct qd_feed *feed, struct qd_error *err)
 	    qd_redis_reply(feed->redis, 0, &names, err) < 0)
 		return -1;
 	for (size_t i = 0; rc == 0 && i < names->elements; i++) {
-		const char *name = qd_feed_text(names->element[i]);
+		const char *name = qd_redis_text(names->element[i]);
 
 		if (name && qd_source_name_valid(name) &&
 		    qd_feed_fetch_source(feed, name, err) < 0)

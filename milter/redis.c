@@ -271,6 +271,14 @@ int qd_redis_reply(struct qd_redis *redis, int64_t extra_ms,
 	return 0;
 }
 
+const char *qd_redis_text(const struct redisReply *reply)
+{
+	if (reply->type != REDIS_REPLY_STRING ||
+	    strlen(reply->str) != (size_t)reply->len)
+		return NULL;
+	return reply->str;
+}
+
 int qd_redis_skip(struct qd_redis *redis, int count, struct qd_error *err)
 {
 	redisReply *reply;

@@ -31,7 +31,7 @@ only lmdb.h milter/table_impl.h
 only confuse.h milter/settings_file.c
 only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
 	milter/feed_load.c milter/feed_source.c \
-	tools/scan/publish_redis.c
+	tools/scan/publish_redis.c tools/scan/publish_redis_load.c
 only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
 	tools/ctl/list.c tools/ctl/query.c
 only ldap.h

@@ -12,6 +12,9 @@ tools_scan_libscan_a_SOURCES = \
 	tools/scan/publish.c \
 	tools/scan/publish_lmdb.c \
 	tools/scan/publish_redis.c \
+	tools/scan/publish_redis_impl.h \
+	tools/scan/publish_redis_load.c \
+	tools/scan/publish_redis_write.c \
 	tools/scan/quotadb.c \
 	tools/scan/quotalegacy.c \
 	tools/scan/quotalegacy_impl.h \

@@ -55,6 +55,9 @@ int qd_redis_send_words(struct qd_redis *redis, const char *const *words,
 int qd_redis_reply(struct qd_redis *redis, int64_t extra_ms,
 		   struct redisReply **out, struct qd_error *err);
 
+/* The text of a reply; NULL if it is not a string, or has a NUL in it. */
+const char *qd_redis_text(const struct redisReply *reply);
+
 /* What an error reply means to somebody who has to mend it; always -1. */
 int qd_redis_refused(const struct qd_redis *redis, const char *text,
 		     struct qd_error *err);
