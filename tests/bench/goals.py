@@ -400,6 +400,59 @@ def g10_scan_memory(bench):
               [peak_mb(*ours) for _ in range(RUNS)], None, 64)
 
 
+class Watch(parts.Server):
+    """quotadefer-scan --watch, publishing what a filter reads."""
+
+    def __init__(self, bench, milter, tree):
+        super().__init__(bench.name("watch"),
+                         bench.place.dir / f"{milter.name}-watch.log")
+        self.milter, self.tree = milter, tree
+
+    def start(self):
+        self.spawn(parts.SCAN, "--watch", "-c", self.milter.conf,
+                   "-o", f"imapd_conf={self.tree.conf}", "-o",
+                   "guard_full=100%")
+        self.wait_until("it is ready", lambda: " roots=" in self.text())
+
+
+def freshness(bench, what, limit, **settings):
+    """On a tree of 100,000 roots, 1,000 of which change in turn."""
+    tree = parts.Tree(bench.place, bench.name("changing"))
+    shutil.rmtree(tree.dir / "quota")
+    run(TOOLS / "maketree", tree.dir / "quota", 100_000)
+    for n in range(1000):
+        tree.set(f"f{n:04}", 0)
+    for path in (tree.dir, tree.dir / "quota"):
+        shutil.chown(path, "cyrus")
+    milter = parts.Milter(bench.place, bench.name("fresh"), defer_limit=0,
+                          **settings)
+    watch = Watch(bench, milter, tree)
+    with contextlib.ExitStack() as stack:
+        stack.callback(milter.stop, signal.SIGKILL)
+        milter.start()
+        stack.callback(watch.stop)
+        watch.start()
+        results = [json.loads(run(
+            TOOLS / "freshness", "-s", milter.path, "-d", tree.dir / "quota",
+            "-r", 200, "-t", 5 * SECONDS).stdout) for _ in range(RUNS)]
+    assert not sum(column(results, "skipped")), results
+    for key, most in zip(("p50", "p99", "worst"), limit):
+        yield Row("G12", f"rename to RCPT, 200/s, {what}, {key}", "ms",
+                  column(results, key), None, most)
+
+
+def g12_freshness(bench):
+    parts.need("redis-server")
+    yield from freshness(bench, "one host", (2, 10, None))
+    redis = parts.Redis(bench.place, bench.name("redis"))
+    try:
+        redis.start()
+        yield from freshness(bench, "Redis", (None, 20, None),
+                             redis=redis.url)
+    finally:
+        redis.stop()
+
+
 def republish(conf, records, *options):
     return int(run(TOOLS / "republish", "-c", conf, "-n", records,
                    *options).stdout)
@@ -525,6 +578,7 @@ GOALS = (
     (("G7",), g7_scan_warm),
     (("G8",), g8_scan_cold),
     (("G10",), g10_scan_memory),
+    (("G12",), g12_freshness),
     (("G13",), g13_feed),
     (("G14",), g14_publish),
     (("G15",), g15_start),

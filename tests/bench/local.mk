@@ -2,6 +2,7 @@
 # make bench: our speed beside that of the least that could do the same. Not
 # part of make or make check. QUICK=1 takes some minutes; ONLY=G7 selects.
 bench_tools = \
+	tests/bench/freshness \
 	tests/bench/maketree \
 	tests/bench/milterload \
 	tests/bench/nullmilter \
@@ -12,6 +13,11 @@ CLEANFILES += $(bench_tools)
 EXTRA_DIST += tests/bench/bench.py tests/bench/goals.py \
 	tests/bench/redisping.py
 
+tests_bench_freshness_SOURCES = \
+	tests/bench/freshness.c \
+	tests/support/milterclient.c \
+	tests/support/milterclient.h
+tests_bench_freshness_LDADD =
 tests_bench_maketree_SOURCES = tests/bench/maketree.c
 tests_bench_maketree_LDADD =
 tests_bench_milterload_SOURCES = \

@@ -62,7 +62,7 @@ static int publish(struct job *job, struct qd_error *err)
 	if (publisher->begin(job->self, &src, !known, err) < 0 ||
 	    qd_publish_reconcile(&what, publisher, job->self, NULL, NULL, &done,
 				 err) < 0 ||
-	    publisher->finish(job->self, &src, err) < 0)
+	    publisher->finish(job->self, &src, true, err) < 0)
 		return -1;
 	printf("%lld\n", (long long)(done.added + done.changed + done.removed));
 	return 0;
@@ -76,7 +76,8 @@ static int run(struct job *job, struct qd_error *err)
 		job->settings->redis ? &qd_publisher_redis : &qd_publisher_lmdb;
 	if (make_records(job, err) < 0 ||
 	    job->publisher->open(job->settings, false, &job->self, err) < 0 ||
-	    job->publisher->lock(job->self, job->settings->source, err) < 0)
+	    job->publisher->lock(job->self, job->settings->source, false, err) <
+		    0)
 		return -1;
 	return publish(job, err);
 }
