@@ -5,7 +5,6 @@ goes wrong meanwhile. Real Cyrus, Redis and filter; for what no Cyrus does on
 request, a quota tree that is written to as Cyrus writes."""
 
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
@@ -495,7 +494,7 @@ class Seen(WithTree):
             for n in range(10):
                 for user in ("good", "a", "b", "c", "d", "e"):
                     self.tree.set(user, 102401 + n % 3)
-            return self.scans() > before + 3
+            return self.scans() > before + 2
         wait_for("many scans beside many changes", write)
         self.assertNotIn("repaired", self.watcher.text())
 
@@ -648,8 +647,6 @@ class Fallback(WithTree):
         self.becomes_full("full")
         self.watcher.has_said(words, "is read every")
         self.toggle()
-        before = self.scans()
-        wait_for("it goes on scanning", lambda: self.scans() > before + 2)
         self.assertEqual(self.watcher.text().count("is read every"), 1)
         self.limit(limit, 1000)
         self.watcher.has_said("watching for changes again")
@@ -681,8 +678,6 @@ class Fallback(WithTree):
             "inject=statfs:poke_exit=@arg2=6969000000000000"), **TRACED)
         self.watcher.has_said("network file system", "is read every")
         self.toggle()
-        before = self.scans()
-        wait_for("it goes on scanning", lambda: self.scans() > before + 2)
         self.assertEqual(self.watcher.text().count("network"), 1)
 
 
@@ -751,8 +746,8 @@ class Age(WithTree):
     def test_fresh_beyond_max_age(self):
         self.start()
         begun = time.monotonic()
-        wait_for("twice max_age", lambda: self.assertTrue(
-            self.defers("full")) or time.monotonic() > begun + 5)
+        wait_for("longer than max_age", lambda: self.assertTrue(
+            self.defers("full")) or time.monotonic() > begun + 4)
         self.assertEqual(self.scans(), 1)
         self.watcher.stop()
         self.becomes_free("full")
@@ -836,7 +831,8 @@ class RedisTrouble(WithTree):
         self.becomes_full("full")
 
     def test_read_only_for_a_while(self):
-        other = self.place.start(parts.Redis(self.place, "other"))
+        other = self.place.start(parts.Redis(self.place, "other"),
+                                 "--repl-diskless-sync-delay", "0")
         self.start()
         self.redis.follow(other)
         self.tree.set("good", 102401)
