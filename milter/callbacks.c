@@ -350,6 +350,8 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 	if (answer.why == QD_WHY_TABLE)
 		qd_daemon_table_failed(the_daemon, &answer.err,
 				       "recipients pass");
+	if (answer.why == QD_WHY_DOMAINS_UNSET)
+		qd_daemon_no_domains(the_daemon);
 	qd_metrics_rcpt(&the_daemon->metrics, &answer, nanoseconds() - start);
 	return act(ctx, s, &request, &answer);
 }

@@ -43,6 +43,7 @@ void qd_daemon_replace_settings(struct qd_daemon *daemon,
 	old = daemon->settings;
 	daemon->settings = settings;
 	atomic_fetch_add(&daemon->generation, 1);
+	atomic_store(&daemon->said_no_domains, false);
 	pthread_mutex_unlock(&daemon->lock);
 	qd_settings_unref(&old);
 }
@@ -53,6 +54,15 @@ static int64_t monotonic_seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec;
+}
+
+void qd_daemon_no_domains(struct qd_daemon *daemon)
+{
+	if (!atomic_exchange(&daemon->said_no_domains, true))
+		qd_log(LOG_WARNING,
+		       "domains: not set, and Cyrus has virtdomains off: any "
+		       "address would be a local user's, so all recipients "
+		       "pass; set domains, and reload");
 }
 
 void qd_daemon_table_failed(struct qd_daemon *daemon,

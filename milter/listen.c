@@ -51,9 +51,10 @@ static int lock_socket(const char *path, struct qd_error *err)
 	snprintf(name, sizeof(name), "%s.lock", path);
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return qd_error_set(err,
-				    errno == EACCES ? EX_NOPERM : EX_CONFIG,
-				    "%s: %m", name);
+		return qd_error_set(
+			err, errno == EACCES ? EX_NOPERM : EX_CONFIG,
+			"%s: %m%s", name,
+			errno == EACCES ? "; start it as root" : "");
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		close(fd);
 		return qd_error_set(err, EX_TEMPFAIL,

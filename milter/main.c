@@ -256,6 +256,19 @@ static void tidy_up(const struct qd_settings *settings)
 	unlink(settings->control_socket);
 }
 
+/* A reload is done by the user that the filter has become. */
+static void check_reload(const struct qd_options *options)
+{
+	const char *file = options->config ? options->config :
+					     QD_SYSCONFDIR "/quotadefer.conf";
+
+	if (access(file, R_OK) < 0 && errno == EACCES)
+		qd_log(LOG_WARNING,
+		       "%s: the filter's user cannot read it, so it cannot be "
+		       "reloaded; chgrp it to his group, chmod g+r",
+		       file);
+}
+
 static int start(struct arguments *a, struct qd_settings *settings,
 		 struct qd_error *err)
 {
@@ -275,6 +288,7 @@ static int start(struct arguments *a, struct qd_settings *settings,
 	if (control < 0 || qd_privs_drop(&who, (gid_t)-1, err) < 0 ||
 	    open_table(settings, &daemon, err) < 0)
 		return report_failure(report, qd_options_fail(&a->common, err));
+	check_reload(&a->common);
 	/* a reload lets go of the daemon's own reference */
 	qd_daemon_init(&daemon, qd_settings_ref(settings), daemon.table);
 	qd_log(LOG_NOTICE, "%s on %s", QD_VERSION,

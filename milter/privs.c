@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -176,6 +177,32 @@ static int share_file(int dirfd, const char *name, gid_t gid)
 	return rc;
 }
 
+static bool is_table_file(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return strcmp(name, "data.mdb") == 0 || strcmp(name, "lock.mdb") == 0 ||
+	       (strncmp(name, "scan-", 5) == 0 && dot &&
+		strcmp(dot, ".lock") == 0);
+}
+
+static int share_files(int dirfd, gid_t gid)
+{
+	int copy = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	DIR *stream = copy >= 0 ? fdopendir(copy) : NULL;
+	const struct dirent *entry;
+	int rc = 0;
+
+	if (!stream)
+		return -1;
+	/* cppcheck-suppress readdirCalled ; the stream is ours alone */
+	while (rc == 0 && (entry = readdir(stream)))
+		if (is_table_file(entry->d_name))
+			rc = share_file(dirfd, entry->d_name, gid);
+	closedir(stream);
+	return rc;
+}
+
 int qd_privs_table(const char *dir, const struct qd_identity *who,
 		   struct qd_error *err)
 {
@@ -195,9 +222,7 @@ int qd_privs_table(const char *dir, const struct qd_identity *who,
 	if (rc == 0 && (st.st_mode & 02070) != 02070)
 		rc = fchmod(fd, 02770);
 	if (rc == 0)
-		rc = share_file(fd, "data.mdb", who->gid);
-	if (rc == 0)
-		rc = share_file(fd, "lock.mdb", who->gid);
+		rc = share_files(fd, who->gid);
 	if (rc < 0)
 		qd_error_set(err, EX_NOPERM, "table %s: %m", dir);
 	if (fd >= 0)

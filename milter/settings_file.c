@@ -41,6 +41,14 @@ static void on_error(cfg_t *cfg, const char *format, va_list args)
 		char *name = text + sizeof(unknown) - 1;
 
 		name[strcspn(name, "'")] = '\0';
+		if (strpbrk(name, ":;")) {
+			snprintf(better, sizeof(better),
+				 "%s: there is neither \":\" nor \";\" "
+				 "here; write NAME = \"VALUE\"",
+				 name);
+			fail_at(cfg->line, better);
+			return;
+		}
 		suggestion = qd_spec_suggest(name);
 		snprintf(better, sizeof(better),
 			 "%s: there is no such setting; %s%s", name,

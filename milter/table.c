@@ -70,8 +70,12 @@ static int directory_not_opened(const char *dir, struct qd_error *err)
 				    "table %s: %m; quotadefer-scan and the "
 				    "filter make it when root starts them",
 				    dir);
-	return qd_error_set(err, errno == EACCES ? EX_NOPERM : EX_UNAVAILABLE,
-			    "table %s: %m", dir);
+	if (errno == EACCES)
+		return qd_error_set(err, EX_NOPERM,
+				    "table %s: %m; run it as root, or as a "
+				    "member of the directory's group",
+				    dir);
+	return qd_error_set(err, EX_UNAVAILABLE, "table %s: %m", dir);
 }
 
 /* The directory, locked: only one process at a time opens and sets aside. */

@@ -22,6 +22,7 @@ struct qd_daemon {
 	/* held by who writes to the table, or opens it anew */
 	pthread_mutex_t writing;
 	struct qd_metrics metrics;
+	atomic_bool said_no_domains;
 	atomic_bool table_failed;     /* said so, and not yet that it is back */
 	atomic_llong table_failed_at; /* last, monotonic seconds */
 };
@@ -37,6 +38,12 @@ struct qd_settings *qd_daemon_settings(struct qd_daemon *daemon,
 /* Put new settings in force; takes over the reference. */
 void qd_daemon_replace_settings(struct qd_daemon *daemon,
 				struct qd_settings *settings);
+
+/*
+ * Note that a recipient passed because domains has to be set. Says so once,
+ * and again after a reload that did not help. Thread-safe.
+ */
+void qd_daemon_no_domains(struct qd_daemon *daemon);
 
 /*
  * Note that the table could not be read, and what is done meanwhile. Logs the

@@ -286,6 +286,19 @@ class Trees(Scanned):
         done = self.go("-q")
         self.assertEqual(done.stdout + done.stderr, "")
 
+    def test_a_restore_took_the_group_away(self):
+        """The filter, started as root, gives the table to its group again."""
+        self.go()
+        table = self.milter.dir / "table"
+        for path in (table, *table.iterdir()):
+            os.chown(path, 0, 0)
+            path.chmod(0o2770 if path == table else 0o660)
+        done = self.go(check=False)
+        self.assertEqual(done.returncode, 77)
+        self.assertIn("run it as root, or as a member of", done.stderr)
+        self.place.start(self.milter)
+        self.assertIn("added=0", self.go().stdout)
+
     def test_progress_on_a_terminal(self):
         for n in range(5000):
             self.tree.set(f"m{n}", 5)

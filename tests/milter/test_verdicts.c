@@ -378,6 +378,35 @@ static void test_strict_rule(void **state)
 	stop();
 }
 
+/* With virtdomains off joe@anywhere is joe: nobody is, until domains is set. */
+static void test_domains_unset(void **state)
+{
+	char conf[600];
+	struct mc mc;
+
+	(void)state;
+	snprintf(conf, sizeof(conf), "configdirectory: %s\n",
+		 scratch_path("cyrus"));
+	scratch_text("imapd.conf", conf);
+	start("domains = {}\n");
+	filter_open(&mc);
+	expect_rcpt(&mc, "<full@example.org>", PASS);
+	expect_rcpt(&mc, "<full@elsewhere.example>", PASS);
+	filter_expect_log("domains: not set", 1);
+	filter_settings("domains = example.org\n");
+	filter_signal(SIGHUP);
+	filter_wait_log("settings reloaded", 1);
+	expect_rcpt(&mc, "<full@example.org>", FULL);
+	expect_rcpt(&mc, "<full@elsewhere.example>", PASS);
+	mc_close(&mc);
+	stop();
+	snprintf(conf, sizeof(conf),
+		 "configdirectory: %s\nvirtdomains: userid\n"
+		 "defaultdomain: example.org\n",
+		 scratch_path("cyrus"));
+	scratch_text("imapd.conf", conf);
+}
+
 /* The form of the line is public: people grep for it. */
 static void test_log_line(void **state)
 {
@@ -455,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_who_submits),
 		cmocka_unit_test(test_old_mta),
 		cmocka_unit_test(test_strict_rule),
+		cmocka_unit_test(test_domains_unset),
 		cmocka_unit_test(test_log_line),
 		cmocka_unit_test(test_table_changes),
 	};

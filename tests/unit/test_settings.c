@@ -120,6 +120,8 @@ static const struct {
 } bad[] = {
 	{ "wrong name", "\ndomain = \"x.org\"\n",
 	  ":2: domain: there is no such setting; did you mean domains" },
+	{ "a colon", "mode: monitor\n",
+	  ":1: mode:: there is neither \":\" nor \";\" here; write NAME" },
 	{ "very wrong name", "frobnicate = 1\n", "quotadefer.conf(5)" },
 	{ "wrong unit", "max_age = 3parsecs\n",
 	  ":1: max_age = \"3parsecs\": not a duration" },

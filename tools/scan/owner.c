@@ -44,7 +44,7 @@ int qd_owner_become(const struct qd_imapdconf *conf, const char *table,
 	if (table && make && qd_privs_directory(table, 02770, &owner, err) < 0)
 		return -1;
 	/* he may write the table, whose group he need not be in otherwise */
-	if (table && stat(table, &st) == 0)
+	if (table && stat(table, &st) == 0 && st.st_gid != 0)
 		group = st.st_gid;
 	return qd_privs_drop(&owner, group, err);
 }

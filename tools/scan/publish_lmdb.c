@@ -121,7 +121,12 @@ static int local_lock(void *self, const char *source, bool brief,
 	umask(mask);
 	if (local->lock < 0)
 		return qd_error_set(err, errno == EACCES ? EX_NOPERM : EX_IOERR,
-				    "%s: %m", path);
+				    "%s: %m%s", path,
+				    errno == EACCES ?
+					    "; give it to the group of its "
+					    "directory, mode 0660, or remove "
+					    "it" :
+					    "");
 	if (flock(local->lock, LOCK_EX | LOCK_NB) < 0) {
 		read_holder(local->lock, holder, sizeof(holder));
 		local_unlock(local);
