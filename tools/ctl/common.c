@@ -48,18 +48,20 @@ static const char *human(int64_t bytes, char out[32])
 }
 
 const char *ctl_usage(const struct qd_record *rec, enum qd_resource res,
-		      char out[64])
+		      char out[CTL_USAGE])
 {
 	int64_t used = rec->usage[res].used, limit = qd_usage_limit(rec, res);
 	char a[32], b[32], more[32];
 
 	if (res == QD_MESSAGE || res == QD_MAILBOX_COUNT)
-		snprintf(out, 64, "%" PRId64 " of %" PRId64, used, limit);
+		snprintf(out, CTL_USAGE, "%" PRId64 " of %" PRId64, used,
+			 limit);
 	else if (used > limit)
 		/* one byte makes the difference, and is to be seen */
-		snprintf(out, 64, "%s of %s, %s over", human(used, a),
+		snprintf(out, CTL_USAGE, "%s of %s, %s over", human(used, a),
 			 human(limit, b), human(used - limit, more));
 	else
-		snprintf(out, 64, "%s of %s", human(used, a), human(limit, b));
+		snprintf(out, CTL_USAGE, "%s of %s", human(used, a),
+			 human(limit, b));
 	return out;
 }

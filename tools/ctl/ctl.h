@@ -43,8 +43,13 @@ struct qd_table *ctl_open_table(struct ctl *ctl, int *status);
 /* "2 h 13 min", "41 s"; "unknown" for INT64_MAX. Returns out. */
 const char *ctl_age(int64_t seconds, char out[32]);
 
+/* Room for it. */
+enum {
+	CTL_USAGE = 128
+};
+
 /* "101.3 MiB of 100.0 MiB, 1.3 MiB over", "12 of 10". Returns out. */
 const char *ctl_usage(const struct qd_record *rec, enum qd_resource res,
-		      char out[64]);
+		      char out[CTL_USAGE]);
 
 #endif

@@ -51,7 +51,7 @@ static int list_one(void *arg, const char *root, const char *source,
 		    const struct qd_record *rec)
 {
 	struct listing *listing = arg;
-	char quoted[QD_ROOT_MAX * 4 + 8], usage[64], since[32];
+	char quoted[QD_ROOT_MAX * 4 + 8], usage[CTL_USAGE], since[32];
 
 	if (listing->records) {
 		json_array_append_new(listing->records,

@@ -74,7 +74,7 @@ static void explain_record(struct explanation *e,
 			   const struct qd_answer *answer)
 {
 	const struct qd_record *rec = &answer->hit.rec;
-	char text[QD_RECORD_TEXT], usage[64], since[32], age[32];
+	char text[QD_RECORD_TEXT], usage[CTL_USAGE], since[32], age[32];
 
 	qd_record_format(rec, text);
 	add_step(e, "record", "%s", text + 2);
