@@ -27,6 +27,9 @@ enum {
 	/* but what changes meanwhile may be the remedy */
 	BACKOFF_CHANGED_MS = 1000,
 	HEARTBEAT_MS = 60000,
+	/* others get their turn, for as long as we had it, but no longer than
+	   that; see run.c, which waits for it */
+	TURN_MS = 2,
 	/* a store that is one file is read again, at most this often */
 	STORE_PAUSE_MS = 500
 };
@@ -276,8 +279,7 @@ static void note_success(struct watch *w, bool beat)
 	if (beat)
 		w->beat_at_ms =
 			now + least(HEARTBEAT_MS, settings->max_age_ms / 4);
-	/* others get their turn, and a burst gathers */
-	w->retry_at_ms = now + (now - w->tried_at_ms);
+	w->retry_at_ms = now + least(now - w->tried_at_ms, TURN_MS);
 	/* it says of every write that something was written */
 	if (strcmp(w->run->conf.quota_db, "quotalegacy") != 0)
 		w->retry_at_ms = now + STORE_PAUSE_MS;
