@@ -263,33 +263,40 @@ static bool is_same(const struct qd_rootset_entry *current,
 	       current->rec.read == wanted->rec.read;
 }
 
-static int write_differences(struct writer *w, const struct qd_rootset *current,
-			     const struct qd_rootset *wanted)
+/*
+ * Readers see one batch after the other. What shields a mailbox from a root
+ * that is over has a longer name than that: so the last names come first, and
+ * go last.
+ */
+static int write_wanted(struct writer *w, const struct qd_rootset *current,
+			const struct qd_rootset *wanted)
 {
-	struct qd_rootset_entry have = { 0 }, want = { 0 };
-	size_t i = 0, j = 0;
+	struct qd_rootset_entry have, want;
 	int rc = 0;
 
-	while (rc == 0 && (i < current->count || j < wanted->count)) {
-		int order;
+	for (size_t i = wanted->count; rc == 0 && i-- > 0;) {
+		qd_rootset_get(wanted, i, &want);
+		if (!want.has_record ||
+		    (qd_rootset_find(current, want.root, want.source, &have) &&
+		     is_same(&have, &want)))
+			continue;
+		rc = write_one(w, &want);
+	}
+	return rc;
+}
 
-		if (i < current->count)
-			qd_rootset_get(current, i, &have);
-		if (j < wanted->count)
-			qd_rootset_get(wanted, j, &want);
-		if (i == current->count)
-			order = 1;
-		else if (j == wanted->count)
-			order = -1;
-		else
-			order = qd_rootset_compare(&have, &want);
+static int remove_unwanted(struct writer *w, const struct qd_rootset *current,
+			   const struct qd_rootset *wanted)
+{
+	struct qd_rootset_entry have, want;
+	int rc = 0;
 
-		if (order < 0)
+	for (size_t i = 0; rc == 0 && i < current->count; i++) {
+		qd_rootset_get(current, i, &have);
+		if (!qd_rootset_find(wanted, have.root, have.source, &want))
 			rc = remove_one(w, &have);
-		else if (order > 0 ? want.has_record : !is_same(&have, &want))
+		else if (!want.has_record)
 			rc = write_one(w, &want);
-		i += order <= 0;
-		j += order >= 0;
 	}
 	return rc;
 }
@@ -364,7 +371,9 @@ static int write_all(struct qd_feed *feed, const struct qd_rootset *wanted,
 	if (write_sources(feed, err) < 0 ||
 	    fetch_current(feed, current, err) < 0)
 		return -1;
-	rc = write_differences(&w, current, wanted);
+	rc = write_wanted(&w, current, wanted);
+	if (rc == 0)
+		rc = remove_unwanted(&w, current, wanted);
 	if (rc == 0 && !w.batch)
 		rc = qd_batch_begin(feed->daemon->table, &w.batch, err);
 	if (rc == 0)

@@ -149,17 +149,21 @@ void qd_table_close(struct qd_table **table)
 	*table = NULL;
 }
 
-static bool is_current(const struct qd_table *table)
+/* Is the file on disk the one that is, or was last, open? */
+static bool is_same_file(const struct qd_table *table)
 {
 	char path[300];
 	struct stat st;
 
-	if (!table->env || atomic_load(&table->outgrown) ||
-	    qd_table_is_cut(table))
-		return false;
 	qd_table_path(table->dir, "data.mdb", path, sizeof(path));
 	return stat(path, &st) == 0 && st.st_ino == table->inode &&
 	       st.st_dev == table->device;
+}
+
+static bool is_current(const struct qd_table *table)
+{
+	return table->env && !atomic_load(&table->outgrown) &&
+	       !qd_table_is_cut(table) && is_same_file(table);
 }
 
 /* Without the check of every record: a child process is not to be had here. */
@@ -167,7 +171,8 @@ static int reopen(struct qd_table *table, bool is_cut, struct qd_error *err)
 {
 	char aside[256];
 
-	if (is_cut)
+	/* another process may have begun a new one already */
+	if (is_cut && is_same_file(table))
 		qd_table_cut_short(table, err);
 	else if (qd_table_open_env(table, err) == 0)
 		return 0;
