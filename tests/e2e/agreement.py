@@ -124,12 +124,16 @@ class Case:
             self.row["lmtp_downcase_rcpt"] == "yes" and \
             address.domain.lower() == self.world.default
 
-    def differences(self, is_smmapd):
+    def differences(self, is_smmapd, full):
         """What CYRUS.md says is different, and nothing else: that sentence,
-        what Cyrus's reply begins with, do we defer, and for which address."""
+        what Cyrus's reply begins with, do we defer, and for which address.
+        full: the roots that smmapd said were over, of any address."""
         def is_malformed(a):
             box = a.folder if is_smmapd else a.box
             return box and self.world.nearest(box).is_malformed
+
+        def is_full(a):
+            return a.folder and self.world.nearest_root(a.folder) in full
 
         over = SMMAPD_OVER if is_smmapd else LMTPD_OVER
         both = [Difference(
@@ -146,11 +150,13 @@ class Case:
         return both + [Difference(
             "2.3: default domain in odd case: smmapd looks for the root under "
             "example.org! and answers OK", "OK", True,
-            self.is_default_in_odd_case), Difference(
+            lambda a: is_full(a) and self.is_default_in_odd_case(a)),
+            Difference(
             "2.3: smmapd NOTFOUND: no route stripping", "NOTFOUND", True,
-            lambda a: a.kind == "route"), Difference(
+            lambda a: is_full(a) and a.kind == "route"), Difference(
             "2.3: joe+nofolder NOTFOUND", "NOTFOUND", True,
-            lambda a: a.kind == "missing detail"), Difference(
+            lambda a: is_full(a) and a.kind == "missing detail"),
+            Difference(
             "2.3: postuser: smmapd compares the whole userid", "NOTFOUND",
             True, lambda a: a.kind.startswith("shared") and
             (a.box.domain or self.is_default_in_odd_case(a)))]
@@ -179,7 +185,9 @@ class Agreement(unittest.TestCase):
 
     def judge(self, case, rule, theirs, ours):
         """theirs: {address: reply}; ours: {address: bool}."""
-        differences = case.differences(rule == "smmapd")
+        differences = case.differences(rule == "smmapd", {
+            case.world.nearest_root(a.folder) for a, reply in theirs.items()
+            if reply.startswith(SMMAPD_OVER)})
         for address, reply in theirs.items():
             over = reply.startswith((LMTPD_OVER, SMMAPD_OVER))
             self.counts["over" if over else "not over"] += 1

@@ -333,14 +333,19 @@ class World:
 
     def nearest(self, box):
         """The state of the nearest root below the domain's; NO_ROOT."""
+        found = self.boxes.get(self.nearest_root(box))
+        return found.state if found else NO_ROOT
+
+    def nearest_root(self, box):
+        """The name of that root; the domain's if there is none."""
         name = box.internal()
         while True:
             found = self.boxes.get(name)
             if found and found.state.text is not None:
-                return found.state
+                return name
             domain, bang, rest = name.rpartition("!")
             if "." not in rest:
-                return NO_ROOT
+                return domain + bang
             name = domain + bang + rest.rpartition(".")[0]
 
     def ask(self, box, local, kind="plain", **how):
