@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The goals that make bench measures: each a function that yields rows."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -10,8 +11,10 @@ import pathlib
 import re
 import shutil
 import signal
+import smtplib
 import subprocess
 import sys
+import threading
 import time
 
 import parts
@@ -568,6 +571,103 @@ def g15_start(bench):
               [first_answer_ms(bench) for _ in range(RUNS)], None, 50)
 
 
+class Deliveries:
+    """A private Cyrus with many roots, and mail going into it."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.cyrus = bench.place.start(parts.Cyrus(
+            bench.place, bench.name("cyrus")))
+        self.users = [f"{letter}{n}" for letter in "mail" for n in range(5)]
+        for user in self.users:
+            self.cyrus.create(f"user/{user}@example.org", STORAGE=10 ** 9)
+        self.milter = parts.Milter(bench.place, bench.name("beside"))
+
+    def add_roots(self, count):
+        """Below Cyrus's own quota directory, beside its users'."""
+        quota = self.cyrus.dir / "conf/quota"
+        made = self.cyrus.dir / "made"
+        run(TOOLS / "maketree", made, count)
+        for directory in made.iterdir():
+            there = quota / directory.name
+            there.mkdir(exist_ok=True)
+            shutil.chown(there, "cyrus", "mail")
+            for file in directory.iterdir():
+                file.rename(there / file.name)
+
+    def deliver(self):
+        """For half a second, one after the other on one connection; how
+        many messages, and in what time."""
+        body = "Subject: load\r\n\r\n" + ("y" * 76 + "\r\n") * 25
+        with smtplib.LMTP(str(self.cyrus.lmtp)) as lmtp:
+            count, start = 0, time.perf_counter()
+            while (now := time.perf_counter()) < start + 0.5:
+                user = self.users[count % len(self.users)]
+                lmtp.sendmail("a@ext.test", [f"{user}@example.org"], body)
+                count += 1
+        return count, now - start
+
+    def command(self, *options):
+        return [parts.SCAN, "-q", "-c", self.milter.conf, "-o",
+                f"imapd_conf={self.cyrus.conf}", *options]
+
+    def beside_scans(self):
+        """One scan after the other, as often as they can be made."""
+        done = threading.Event()
+
+        def scan():
+            while not done.is_set():
+                run(*self.command())
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            scans = pool.submit(scan)
+            try:
+                return self.deliver()
+            finally:
+                done.set()
+                scans.result()
+
+    def beside_watch(self):
+        watch = Watch(self.bench, self.milter, self.cyrus)
+        watch.start()
+        try:
+            return self.deliver()
+        finally:
+            assert watch.is_running(), watch.text()
+            watch.stop()
+
+
+def rates(ways):
+    """Messages a second in each way. What else the machine does changes from
+    second to second: so in short turns, and each way is as often the first."""
+    sums = [[0, 0] for _ in ways]
+    for turn in range(2 * SECONDS * len(ways)):
+        for n in range(len(ways)):
+            way = (n + turn) % len(ways)
+            sums[way] = [a + b for a, b in zip(sums[way], ways[way]())]
+    return [count / seconds for count, seconds in sums]
+
+
+def g19_deliveries(bench):
+    """The noise is what two measurements of the same differ by."""
+    parts.need(parts.CYRUS_BIN / "master", "saslpasswd2")
+    load = Deliveries(bench)
+    load.add_roots(100_000)
+    run(*load.command())
+    try:
+        sets = [rates((load.deliver, load.deliver, load.beside_scans,
+                       load.beside_watch)) for _ in range(RUNS)]
+    finally:
+        load.cyrus.stop()
+    quiet, again, scans, watched = map(list, zip(*sets))
+    noise = round(min(min(a / b, b / a) for a, b in zip(again, quiet)), 2)
+    yield Row("G19", "Cyrus deliveries beside --watch", "msg/s", watched,
+              quiet, noise, True)
+    yield Row("G19", "- beside scans of 100,000 without pause", "msg/s",
+              scans, quiet, noise, True)
+    yield Row("G19", "- beside nothing, again: the noise", "msg/s", again,
+              quiet)
+
+
 GOALS = (
     (("G1",), g1_latency),
     (("G2",), g2_nothing_extra),
@@ -582,4 +682,5 @@ GOALS = (
     (("G13",), g13_feed),
     (("G14",), g14_publish),
     (("G15",), g15_start),
+    (("G19",), g19_deliveries),
 )
