@@ -603,8 +603,9 @@ class Trees(Scanned):
                 done = self.go(*args, check=False)
                 self.assertEqual(done.returncode, status, done.stderr)
                 self.assertIn(words, done.stderr)
-        for line in ("quota_use_conversations: yes\n", "quota_db: sql\n"):
-            tree = Tree(self.place, line[:9])
+        for line in ("quota_use_conversations: yes\n", "quota_db: sql\n",
+                     "quota_db: nonsense\n"):
+            tree = Tree(self.place, line.strip().replace(": ", "-"))
             with open(tree.conf, "a", encoding="ascii") as conf:
                 conf.write(line)
             done = self.scan(tree.conf, check=False)

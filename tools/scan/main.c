@@ -89,6 +89,9 @@ static int work(struct run *run)
 		return qd_options_fail(&run->common, &err);
 	if (run->watch)
 		return run_watch(run);
+	/* a scan has time; who delivers mail has not */
+	if (nice(10) < 0)
+		qd_log(LOG_DEBUG, "nice: %m");
 	if (run_complete(run, &err) < 0)
 		return qd_options_fail(&run->common, &err);
 	return EX_OK;

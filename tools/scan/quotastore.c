@@ -8,6 +8,23 @@
 #include "quotadefer/quotadb.h"
 #include "quotadefer/quotalegacy.h"
 
+/* Those of lib/cyrusdb.c, old and new. */
+static int check_format(const struct qd_imapdconf *conf, struct qd_error *err)
+{
+	static const char *const formats[] = { "quotalegacy", "twoskip",
+					       "skiplist",    "flat",
+					       "berkeley",    "berkeley-hash",
+					       "lmdb",	      "twom" };
+
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+		if (strcmp(conf->quota_db, formats[i]) == 0)
+			return 0;
+	return qd_error_set(err, EX_CONFIG,
+			    "quota_db: %.30s: not a format of Cyrus: "
+			    "quotalegacy, twoskip, skiplist, flat",
+			    conf->quota_db);
+}
+
 int qd_quotastore_check(const struct qd_imapdconf *conf, struct qd_error *err)
 {
 	if (conf->quota_use_conversations)
@@ -23,7 +40,7 @@ int qd_quotastore_check(const struct qd_imapdconf *conf, struct qd_error *err)
 			"quota_db: sql: not a file that can be read; convert "
 			"it with cvt_cyrusdb(8) to quotalegacy or twoskip, and "
 			"set quota_db to that");
-	return 0;
+	return check_format(conf, err);
 }
 
 static bool is_quotalegacy(const struct qd_imapdconf *conf)
