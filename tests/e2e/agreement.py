@@ -124,16 +124,31 @@ class Case:
             self.row["lmtp_downcase_rcpt"] == "yes" and \
             address.domain.lower() == self.world.default
 
-    def differences(self, is_smmapd, full):
+    def is_gap(self, address):
+        """Does smmapd not see which mailbox is meant?"""
+        return self.is_default_in_odd_case(address) or \
+            address.kind in ("route", "missing detail")
+
+    def not_full(self, theirs):
+        """The roots of which smmapd said, of some address that it
+        understands, that they are not over."""
+        def roots(is_over):
+            return {self.world.nearest_root(a.folder)
+                    for a, reply in theirs.items()
+                    if a.folder and not self.is_gap(a) and
+                    reply.startswith(SMMAPD_OVER) == is_over}
+        return roots(False) - roots(True)
+
+    def differences(self, is_smmapd, not_full):
         """What CYRUS.md says is different, and nothing else: that sentence,
-        what Cyrus's reply begins with, do we defer, and for which address.
-        full: the roots that smmapd said were over, of any address."""
+        what Cyrus's reply begins with, do we defer, and for which address."""
         def is_malformed(a):
             box = a.folder if is_smmapd else a.box
             return box and self.world.nearest(box).is_malformed
 
         def is_full(a):
-            return a.folder and self.world.nearest_root(a.folder) in full
+            return a.folder and \
+                self.world.nearest_root(a.folder) not in not_full
 
         over = SMMAPD_OVER if is_smmapd else LMTPD_OVER
         both = [Difference(
@@ -185,9 +200,8 @@ class Agreement(unittest.TestCase):
 
     def judge(self, case, rule, theirs, ours):
         """theirs: {address: reply}; ours: {address: bool}."""
-        differences = case.differences(rule == "smmapd", {
-            case.world.nearest_root(a.folder) for a, reply in theirs.items()
-            if reply.startswith(SMMAPD_OVER)})
+        differences = case.differences(rule == "smmapd",
+                                       case.not_full(theirs))
         for address, reply in theirs.items():
             over = reply.startswith((LMTPD_OVER, SMMAPD_OVER))
             self.counts["over" if over else "not over"] += 1
