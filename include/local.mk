@@ -2,6 +2,8 @@
 noinst_HEADERS = \
 	include/quotadefer/address.h \
 	include/quotadefer/ages.h \
+	include/quotadefer/aliases.h \
+	include/quotadefer/aliasmap.h \
 	include/quotadefer/callbacks.h \
 	include/quotadefer/changes.h \
 	include/quotadefer/control.h \
@@ -11,6 +13,7 @@ noinst_HEADERS = \
 	include/quotadefer/error.h \
 	include/quotadefer/feed.h \
 	include/quotadefer/findings.h \
+	include/quotadefer/found.h \
 	include/quotadefer/guard.h \
 	include/quotadefer/imapdconf.h \
 	include/quotadefer/listen.h \
@@ -19,6 +22,7 @@ noinst_HEADERS = \
 	include/quotadefer/loop.h \
 	include/quotadefer/metrics.h \
 	include/quotadefer/naming.h \
+	include/quotadefer/netblock.h \
 	include/quotadefer/notify.h \
 	include/quotadefer/options.h \
 	include/quotadefer/owner.h \

@@ -10,6 +10,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/logqueue.c \
 	milter/metrics.c \
 	milter/naming.c \
+	milter/netblock.c \
 	milter/notify.c \
 	milter/options.c \
 	milter/policy.c \
@@ -24,6 +25,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/settings_file.c \
 	milter/settings_impl.h \
 	milter/settings_raw.c \
+	milter/settings_read.c \
 	milter/settings_spec.c \
 	milter/socketspec.c \
 	milter/source.c \

@@ -211,8 +211,20 @@ void qd_settings_unref(struct qd_settings **settings)
 	free(s->user);
 	free(s->pidfile);
 	free_list(&s->domains);
+	for (size_t i = 0; i < s->mode_domain_count; i++)
+		free(s->mode_domains[i].domain);
+	free(s->mode_domains);
+	free_list(&s->exempt_recipients);
+	free_list(&s->exempt_senders);
+	free(s->exempt_clients);
 	free_list(&s->probe_senders);
+	free(s->reply_enhanced_code);
 	free(s->reply_text);
+	free(s->reject_text);
+	free_list(&s->alias_maps);
+	free(s->recipient_delimiter);
+	free(s->myorigin);
+	free_list(&s->mydestination);
 	free(s->source);
 	free(s->imapd_conf);
 	free(s->cyr_dbtool);

@@ -9,7 +9,7 @@
 #include "quotadefer/settings.h"
 
 enum {
-	QD_SETTINGS = 32
+	QD_SETTINGS = 53
 };
 
 /* One setting: how it is called, read and what it is by default. */
@@ -54,5 +54,40 @@ int qd_raw_add(struct qd_raw *raw, const char *value);
 /* Read a file into raw[], with libconfuse. */
 int qd_settings_read_file(const char *file, struct qd_raw *raw,
 			  struct qd_error *err);
+
+/*
+ * Each reads one value: puts it into the field, or adds it to the list, and
+ * returns true; false if it is not what the spec expects. milter/settings_read.c
+ */
+bool qd_read_path(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_socket(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_name(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_text(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_reply(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_enhanced_code(const struct qd_spec *spec, const char *text,
+			   void *field);
+bool qd_read_delimiter(const struct qd_spec *spec, const char *text,
+		       void *field);
+bool qd_read_map(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_account(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_domain(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_one_domain(const struct qd_spec *spec, const char *text,
+			void *field);
+bool qd_read_pattern(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_duration(const struct qd_spec *spec, const char *text,
+		      void *field);
+bool qd_read_size(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_integer(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_percent(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_mode(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_choice(const struct qd_spec *spec, const char *text, void *field);
+bool qd_read_netblock(const struct qd_spec *spec, const char *text,
+		      void *field);
+bool qd_read_domain_mode(const struct qd_spec *spec, const char *text,
+			 void *field);
+bool qd_read_after(const struct qd_spec *spec, const char *text, void *field);
+
+/* For mode, and the values of mode_domains. */
+extern const char *const qd_mode_names[];
 
 #endif

@@ -1,167 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "settings_impl.h"
 
-#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "quotadefer/address.h"
-#include "quotadefer/source.h"
-#include "quotadefer/value.h"
 
 #define DURATION "a duration: write 500ms, 90s, 15m, 3h or 7d"
 #define SIZE	 "a size: write 512K, 64M, 4G or bytes"
 #define PERCENT	 "a share: write 0% to 100%"
+#define PATTERN	 "an address in which * stands for any characters"
 #define PATH	 "an absolute path of at most 255 bytes"
-#define SOCKET	 "the absolute path of a socket, of at most 107 bytes"
+#define REPLY \
+	"lines of printable ASCII, at most 480 characters, \\n between them"
+#define SOCKET "the absolute path of a socket, of at most 107 bytes"
 
-static bool store(const char *text, char **field)
-{
-	char *copy = strdup(text);
-
-	if (!copy)
-		return false;
-	free(*field);
-	*field = copy;
-	return true;
-}
-
-static bool append(const char *text, struct qd_list *list)
-{
-	char **items = realloc(list->items, (list->count + 1) * sizeof(*items));
-
-	if (!items)
-		return false;
-	list->items = items;
-	items[list->count] = strdup(text);
-	if (!items[list->count])
-		return false;
-	list->count++;
-	return true;
-}
-
-static bool is_printable(const char *text)
-{
-	for (; *text; text++)
-		if (*text < 0x20 || *text > 0x7e)
-			return false;
-	return true;
-}
-
-static bool read_path(const struct qd_spec *spec, const char *text, void *field)
-{
-	(void)spec;
-	return text[0] == '/' && strlen(text) <= 255 && is_printable(text) &&
-	       store(text, field);
-}
-
-/* sockaddr_un has no room for more. */
-static bool read_socket(const struct qd_spec *spec, const char *text,
-			void *field)
-{
-	size_t length = strlen(text);
-
-	return length <= 107 && text[length - (length > 0)] != '/' &&
-	       read_path(spec, text, field);
-}
-
-static bool read_name(const struct qd_spec *spec, const char *text, void *field)
-{
-	(void)spec;
-	return qd_source_name_valid(text) && store(text, field);
-}
-
-static bool read_text(const struct qd_spec *spec, const char *text, void *field)
-{
-	(void)spec;
-	/* 512 is an SMTP reply line, RFC 5321 4.5.3.1.5 */
-	return text[0] && strlen(text) <= 480 && is_printable(text) &&
-	       store(text, field);
-}
-
-static bool read_account(const struct qd_spec *spec, const char *text,
-			 void *field)
-{
-	(void)spec;
-	return text[0] && strlen(text) <= 64 && !strpbrk(text, " :/") &&
-	       is_printable(text) && store(text, field);
-}
-
-static bool read_domain(const struct qd_spec *spec, const char *text,
-			void *field)
-{
-	struct qd_address address;
-	char path[QD_DOMAIN_MAX + 8];
-
-	(void)spec;
-	if (strlen(text) > QD_DOMAIN_MAX)
-		return false;
-	snprintf(path, sizeof(path), "<x@%s>", text);
-	return qd_address_parse(path, &address) == QD_ADDRESS_MAILBOX &&
-	       strcmp(address.domain, text) == 0 && append(text, field);
-}
-
-static bool read_pattern(const struct qd_spec *spec, const char *text,
-			 void *field)
-{
-	(void)spec;
-	return strchr(text, '@') && is_printable(text) && append(text, field);
-}
-
-static bool read_duration(const struct qd_spec *spec, const char *text,
-			  void *field)
-{
-	int64_t *out = field, ms;
-
-	if (qd_value_duration(text, &ms) < 0 || ms < spec->min ||
-	    ms > spec->max)
-		return false;
-	*out = ms;
-	return true;
-}
-
-static bool read_size(const struct qd_spec *spec, const char *text, void *field)
-{
-	int64_t *out = field, bytes;
-
-	if (qd_value_size(text, &bytes) < 0 || bytes < spec->min ||
-	    bytes > spec->max)
-		return false;
-	*out = bytes;
-	return true;
-}
-
-static bool read_integer(const struct qd_spec *spec, const char *text,
-			 void *field)
-{
-	return qd_value_integer(text, spec->min, spec->max, field) == 0;
-}
-
-static bool read_percent(const struct qd_spec *spec, const char *text,
-			 void *field)
-{
-	(void)spec;
-	return qd_value_percent(text, field) == 0;
-}
-
-static bool read_mode(const struct qd_spec *spec, const char *text, void *field)
-{
-	(void)spec;
-	return qd_value_mode(text, field) == 0;
-}
-
-static bool read_choice(const struct qd_spec *spec, const char *text,
-			void *field)
-{
-	return qd_value_choice(text, spec->choices, field) == 0;
-}
-
-static const char *const mode_names[] = { "enforce", "monitor", NULL };
+const char *const qd_mode_names[] = { "enforce", "monitor", NULL };
 static const char *const null_names[] = { "data", "rcpt", "pass", NULL };
 static const char *const auth_names[] = { "pass", "defer", NULL };
 static const char *const rule_names[] = { "auto", "lmtpd", "lmtpd-strict",
 					  "smmapd", NULL };
 static const char *const domain_names[] = { "ignore", "enforce", NULL };
+static const char *const alias_names[] = { "all", "any", NULL };
 
 #define FIELD(field) \
 	.name = #field, .offset = offsetof(struct qd_settings, field)
@@ -169,99 +27,180 @@ static const char *const domain_names[] = { "ignore", "enforce", NULL };
 /* In the order of quotadefer.conf(5). */
 const struct qd_spec qd_specs[QD_SETTINGS] = {
 	/* the table */
-	{ FIELD(table), .read = read_path, .expected = PATH,
+	{ FIELD(table), .read = qd_read_path, .expected = PATH,
 	  .fallback = QD_STATEDIR "/table" },
-	{ FIELD(table_size), .read = read_size, .min = 1 << 20,
+	{ FIELD(table_size), .read = qd_read_size, .min = 1 << 20,
 	  .max = INT64_C(1) << 44, .fallback = "4G",
 	  .expected = SIZE ", from 1M to 16T" },
 	{ .name = "max_age",
 	  .offset = offsetof(struct qd_settings, max_age_ms),
-	  .read = read_duration,
+	  .read = qd_read_duration,
 	  .min = 1000,
 	  .max = INT64_C(366) * 86400000,
 	  .fallback = "3h",
 	  .expected = DURATION ", from 1s to 366d" },
 	/* Redis */
-	{ FIELD(redis), .read = read_text,
+	{ FIELD(redis), .read = qd_read_text,
 	  .expected = "a URL: redis://[user:password@]host[:port][/db] or "
 		      "unix:/path" },
-	{ FIELD(redis_password_file), .read = read_path, .expected = PATH },
+	{ FIELD(redis_password_file), .read = qd_read_path, .expected = PATH },
 	{ .name = "redis_timeout",
 	  .offset = offsetof(struct qd_settings, redis_timeout_ms),
-	  .read = read_duration,
+	  .read = qd_read_duration,
 	  .min = 10,
 	  .max = 600000,
 	  .fallback = "5s",
 	  .expected = DURATION ", from 10ms to 10m" },
-	{ FIELD(prefix), .read = read_name, .fallback = "quotadefer",
+	{ FIELD(prefix), .read = qd_read_name, .fallback = "quotadefer",
 	  .expected = "a name of letters, digits, dots, hyphens and "
 		      "underscores" },
-	{ FIELD(stream_length), .read = read_integer, .min = 100,
+	{ FIELD(stream_length), .read = qd_read_integer, .min = 100,
 	  .max = 1000000000, .fallback = "200000",
 	  .expected = "a number from 100 to 1000000000" },
 	/* the filter */
-	{ FIELD(socket), .read = read_text,
+	{ FIELD(socket), .read = qd_read_text,
 	  .fallback = "unix:/var/spool/postfix/quotadefer/quotadefer.sock",
 	  .expected = "a socket: unix:/path, inet:PORT@HOST or "
 		      "inet:HOST:PORT" },
-	{ FIELD(socket_mode), .read = read_mode, .fallback = "0660",
+	{ FIELD(socket_mode), .read = qd_read_mode, .fallback = "0660",
 	  .expected = "a file mode in octal, such as 0660" },
-	{ FIELD(socket_group), .read = read_account,
+	{ FIELD(socket_group), .read = qd_read_account,
 	  .expected = "the name of a group" },
-	{ FIELD(control_socket), .read = read_socket,
+	{ FIELD(control_socket), .read = qd_read_socket,
 	  .fallback = QD_RUNDIR "/control.sock", .expected = SOCKET },
-	{ FIELD(user), .read = read_account, .fallback = "quotadefer",
+	{ FIELD(user), .read = qd_read_account, .fallback = "quotadefer",
 	  .expected = "the name of a user" },
-	{ FIELD(pidfile), .read = read_path, .expected = PATH },
+	{ FIELD(pidfile), .read = qd_read_path, .expected = PATH },
 	/* whom to defer, and how */
-	{ FIELD(domains), .is_list = true, .read = read_domain,
+	{ FIELD(domains), .is_list = true, .read = qd_read_domain,
 	  .expected = "a domain name such as \"example.org\"" },
-	{ FIELD(mode), .read = read_choice, .choices = mode_names,
+	{ FIELD(mode), .read = qd_read_choice, .choices = qd_mode_names,
 	  .fallback = "enforce", .expected = "enforce or monitor" },
-	{ FIELD(null_sender), .read = read_choice, .choices = null_names,
+	{ FIELD(mode_domains), .is_list = true, .read = qd_read_domain_mode,
+	  .expected = "a domain and its mode, such as "
+		      "\"example.org=monitor\"" },
+	{ FIELD(enforce_share), .read = qd_read_percent, .fallback = "100%",
+	  .expected = PERCENT },
+	{ FIELD(exempt_recipients), .is_list = true, .read = qd_read_pattern,
+	  .expected = PATTERN },
+	{ FIELD(exempt_senders), .is_list = true, .read = qd_read_pattern,
+	  .expected = PATTERN },
+	{ FIELD(exempt_clients), .is_list = true, .read = qd_read_netblock,
+	  .expected = "a network such as 192.0.2.0/24 or 2001:db8::/32, all "
+		      "bits after the prefix zero" },
+	{ FIELD(null_sender), .read = qd_read_choice, .choices = null_names,
 	  .fallback = "data", .expected = "data, rcpt or pass" },
-	{ FIELD(probe_senders), .is_list = true, .read = read_pattern,
-	  .fallback = "double-bounce@*",
-	  .expected = "an address in which * stands for any characters" },
-	{ FIELD(authenticated), .read = read_choice, .choices = auth_names,
+	{ FIELD(probe_senders), .is_list = true, .read = qd_read_pattern,
+	  .fallback = "double-bounce@*", .expected = PATTERN },
+	{ FIELD(authenticated), .read = qd_read_choice, .choices = auth_names,
 	  .fallback = "pass", .expected = "pass or defer" },
-	{ FIELD(defer_limit), .read = read_integer, .min = 0, .max = 1000000,
+	{ FIELD(defer_limit), .read = qd_read_integer, .min = 0, .max = 1000000,
 	  .fallback = "8",
 	  .expected = "a number from 0 (no limit) to 1000000" },
-	{ FIELD(reply_code), .read = read_integer, .min = 450, .max = 452,
+	{ FIELD(reply_code), .read = qd_read_integer, .min = 450, .max = 452,
 	  .fallback = "451", .expected = "450, 451 or 452" },
-	{ FIELD(reply_text), .read = read_text,
+	{ FIELD(reply_enhanced_code), .read = qd_read_enhanced_code,
+	  .fallback = "4.2.2", .expected = "a code such as 4.2.2" },
+	{ FIELD(reply_text), .read = qd_read_reply,
 	  .fallback = "mailbox full, please try again later",
-	  .expected = "printable ASCII, at most 480 characters" },
+	  .expected = REPLY },
+	{ .name = "reject_after",
+	  .offset = offsetof(struct qd_settings, reject_after_ms),
+	  .read = qd_read_after,
+	  .min = 60000,
+	  .max = INT64_C(3660) * 86400000,
+	  .fallback = "never",
+	  .expected = "never, or " DURATION ", from 1m to 3660d" },
+	{ FIELD(reject_text), .read = qd_read_reply, .fallback = "mailbox full",
+	  .expected = REPLY },
+	/* aliases */
+	{ FIELD(alias_maps), .is_list = true, .read = qd_read_map,
+	  .expected = "a map: ldap:/path, texthash:/path or aliases:/path" },
+	{ FIELD(alias_rule), .read = qd_read_choice, .choices = alias_names,
+	  .fallback = "all", .expected = "all or any" },
+	{ .name = "alias_timeout",
+	  .offset = offsetof(struct qd_settings, alias_timeout_ms),
+	  .read = qd_read_duration,
+	  .min = 10,
+	  .max = 60000,
+	  .fallback = "2s",
+	  .expected = DURATION ", from 10ms to 1m" },
+	{ .name = "alias_connect_timeout",
+	  .offset = offsetof(struct qd_settings, alias_connect_timeout_ms),
+	  .read = qd_read_duration,
+	  .min = 10,
+	  .max = 60000,
+	  .fallback = "500ms",
+	  .expected = DURATION ", from 10ms to 1m" },
+	{ .name = "alias_search_timeout",
+	  .offset = offsetof(struct qd_settings, alias_search_timeout_ms),
+	  .read = qd_read_duration,
+	  .min = 10,
+	  .max = 60000,
+	  .fallback = "1s",
+	  .expected = DURATION ", from 10ms to 1m" },
+	{ FIELD(alias_connections), .read = qd_read_integer, .min = 1,
+	  .max = 256, .fallback = "8", .expected = "a number from 1 to 256" },
+	{ FIELD(alias_cache_size), .read = qd_read_integer, .min = 100,
+	  .max = 100000000, .fallback = "100000",
+	  .expected = "a number of entries from 100 to 100000000" },
+	{ .name = "alias_cache_ttl",
+	  .offset = offsetof(struct qd_settings, alias_cache_ttl_ms),
+	  .read = qd_read_duration,
+	  .min = 0,
+	  .max = INT64_C(30) * 86400000,
+	  .fallback = "5m",
+	  .expected = DURATION ", up to 30d" },
+	{ .name = "alias_negative_ttl",
+	  .offset = offsetof(struct qd_settings, alias_negative_ttl_ms),
+	  .read = qd_read_duration,
+	  .min = 0,
+	  .max = INT64_C(30) * 86400000,
+	  .fallback = "1m",
+	  .expected = DURATION ", up to 30d" },
+	{ .name = "alias_stale",
+	  .offset = offsetof(struct qd_settings, alias_stale_ms),
+	  .read = qd_read_duration,
+	  .min = 0,
+	  .max = INT64_C(366) * 86400000,
+	  .fallback = "1d",
+	  .expected = DURATION ", up to 366d" },
+	{ FIELD(recipient_delimiter), .read = qd_read_delimiter,
+	  .fallback = "+",
+	  .expected = "the characters, at most 8, or \"\" for none" },
+	{ FIELD(myorigin), .read = qd_read_one_domain,
+	  .expected = "a domain name such as \"example.org\"" },
+	{ FIELD(mydestination), .is_list = true, .read = qd_read_domain,
+	  .expected = "a domain name such as \"example.org\"" },
 	/* the scanner */
-	{ FIELD(source), .read = read_name,
+	{ FIELD(source), .read = qd_read_name,
 	  .expected = "a name of letters, digits, dots, hyphens and "
 		      "underscores, at most 63" },
-	{ FIELD(imapd_conf), .read = read_path, .fallback = "/etc/imapd.conf",
-	  .expected = PATH },
-	{ FIELD(rule), .read = read_choice, .choices = rule_names,
+	{ FIELD(imapd_conf), .read = qd_read_path,
+	  .fallback = "/etc/imapd.conf", .expected = PATH },
+	{ FIELD(rule), .read = qd_read_choice, .choices = rule_names,
 	  .fallback = "auto",
 	  .expected = "auto, lmtpd, lmtpd-strict or smmapd" },
-	{ FIELD(largest_message), .read = read_size, .min = 0,
+	{ FIELD(largest_message), .read = qd_read_size, .min = 0,
 	  .max = INT64_C(1) << 40, .fallback = "64M",
 	  .expected = SIZE ", up to 1T" },
-	{ FIELD(domain_roots), .read = read_choice, .choices = domain_names,
+	{ FIELD(domain_roots), .read = qd_read_choice, .choices = domain_names,
 	  .fallback = "ignore", .expected = "ignore or enforce" },
-	{ FIELD(cyr_dbtool), .read = read_path,
+	{ FIELD(cyr_dbtool), .read = qd_read_path,
 	  .fallback = "/usr/lib/cyrus/bin/cyr_dbtool", .expected = PATH },
 	{ .name = "scan_interval",
 	  .offset = offsetof(struct qd_settings, scan_interval_ms),
-	  .read = read_duration,
+	  .read = qd_read_duration,
 	  .min = 1000,
 	  .max = INT64_C(86400000),
 	  .fallback = "15m",
 	  .expected = DURATION ", from 1s to 1d" },
-	{ FIELD(scan_threads), .read = read_integer, .min = 0, .max = 256,
+	{ FIELD(scan_threads), .read = qd_read_integer, .min = 0, .max = 256,
 	  .fallback = "0",
 	  .expected = "a number from 0 (as many as pay) to 256" },
-	{ FIELD(guard_roots), .read = read_percent, .fallback = "50%",
+	{ FIELD(guard_roots), .read = qd_read_percent, .fallback = "50%",
 	  .expected = PERCENT },
-	{ FIELD(guard_full), .read = read_percent, .fallback = "25%",
+	{ FIELD(guard_full), .read = qd_read_percent, .fallback = "25%",
 	  .expected = PERCENT },
 };
 

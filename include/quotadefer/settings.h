@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "quotadefer/error.h"
+#include "quotadefer/netblock.h"
 #include "quotadefer/redisurl.h"
 #include "quotadefer/socketspec.h"
 
@@ -29,6 +30,10 @@ enum qd_authenticated {
 	QD_AUTH_PASS,
 	QD_AUTH_DEFER
 };
+enum qd_alias_rule {
+	QD_ALIAS_ALL,
+	QD_ALIAS_ANY
+};
 enum qd_rule_setting {
 	QD_USE_AUTO,
 	QD_USE_LMTPD,
@@ -38,6 +43,12 @@ enum qd_rule_setting {
 enum qd_domain_roots {
 	QD_DOMAIN_ROOTS_IGNORE,
 	QD_DOMAIN_ROOTS_ENFORCE
+};
+
+/* "example.org=monitor": what holds for one domain. */
+struct qd_domain_mode {
+	char *domain;
+	enum qd_mode mode;
 };
 
 /*
@@ -66,12 +77,36 @@ struct qd_settings {
 
 	struct qd_list domains;
 	int mode;
+	struct qd_domain_mode *mode_domains;
+	size_t mode_domain_count;
+	int64_t enforce_share; /* percent */
+	struct qd_list exempt_recipients;
+	struct qd_list exempt_senders;
+	struct qd_netblock *exempt_clients;
+	size_t exempt_client_count;
 	int null_sender;
 	struct qd_list probe_senders;
 	int authenticated;
 	int64_t defer_limit;
 	int64_t reply_code;
+	char *reply_enhanced_code;
 	char *reply_text;
+	int64_t reject_after_ms; /* -1: never */
+	char *reject_text;
+
+	struct qd_list alias_maps;
+	int alias_rule;
+	int64_t alias_timeout_ms;
+	int64_t alias_connect_timeout_ms;
+	int64_t alias_search_timeout_ms;
+	int64_t alias_connections;
+	int64_t alias_cache_size;
+	int64_t alias_cache_ttl_ms;
+	int64_t alias_negative_ttl_ms;
+	int64_t alias_stale_ms;
+	char *recipient_delimiter;
+	char *myorigin; /* NULL: the domain of the address looked up */
+	struct qd_list mydestination;
 
 	char *source;
 	char *imapd_conf;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "quotadefer/error.h"
+#include "quotadefer/found.h"
 #include "quotadefer/record.h"
 #include "quotadefer/source.h"
 
@@ -16,13 +17,6 @@
  * LMDB serialises the writers and never lets a reader wait for one.
  */
 struct qd_table;
-
-/* The three answers of a look-up. Only QD_FOUND may ever defer mail. */
-enum qd_found {
-	QD_FOUND,
-	QD_ABSENT,
-	QD_ERROR
-};
 
 /*
  * What a look-up found: the freshest record of the root, the source that
