@@ -107,7 +107,7 @@ static bool table_wants_size(void)
 static bool ask_for_macros(SMFICTX *ctx)
 {
 	static char rcpt[] = "i f {auth_authen} {client_addr} {client_name} "
-			     "{client_port} {mail_addr}";
+			     "{client_port} {mail_addr} {rcpt_addr}";
 	static char data[] = "i";
 
 	return smfi_setsymlist(ctx, SMFIM_ENVRCPT, rcpt) == MI_SUCCESS &&
@@ -224,6 +224,12 @@ static bool is_local_submission(SMFICTX *ctx)
 	       strcmp(address, "IPv6:::1") == 0 || strcmp(address, "0") == 0;
 }
 
+static const char *client_address(SMFICTX *ctx, const struct session *s)
+{
+	return s->client_address ? s->client_address :
+				   macro(ctx, "{client_addr}");
+}
+
 static void log_line(SMFICTX *ctx, int priority, const char *what,
 		     const char *line)
 {
@@ -243,8 +249,7 @@ static void make_line(SMFICTX *ctx, const struct session *s,
 	struct qd_client client = {
 		.name = s->client_name ? s->client_name :
 					 macro(ctx, "{client_name}"),
-		.address = s->client_address ? s->client_address :
-					       macro(ctx, "{client_addr}"),
+		.address = client_address(ctx, s),
 		.helo = s->helo,
 	};
 
@@ -285,7 +290,7 @@ static sfsistat act(SMFICTX *ctx, struct session *s,
 		return SMFIS_CONTINUE;
 	}
 	make_line(ctx, s, request, answer, line);
-	if (answer->verdict == QD_DEFER_DATA) {
+	if (answer->at_data) {
 		if (!s->full_line) {
 			set_text(&s->full_line, line);
 			s->full_resource = answer->resource;
@@ -339,13 +344,15 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 		return SMFIS_CONTINUE;
 	request = (struct qd_request){
 		.rcpt = argv[0],
+		.mapped = smfi_getsymval(ctx, (char[]){ "{rcpt_addr}" }),
 		.sender = sender(ctx, s),
+		.client = client_address(ctx, s),
 		.size = s->size,
 		.authenticated = *macro(ctx, "{auth_authen}") != '\0',
 		.local_submission = is_local_submission(ctx),
 		.deferred = s->deferred,
 	};
-	qd_rcpt_decide(current_settings(s), the_daemon->table, &request,
+	qd_rcpt_decide(current_settings(s), NULL, the_daemon->table, &request,
 		       (int64_t)time(NULL), &answer);
 	if (answer.why == QD_WHY_TABLE)
 		qd_daemon_table_failed(the_daemon, &answer.err,

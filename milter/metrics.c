@@ -22,14 +22,21 @@ enum qd_class qd_metrics_class(const struct qd_answer *answer)
 	case QD_WHY_FULL:
 		return QD_CLASS_DEFER;
 	case QD_WHY_NOT_FULL:
+	case QD_WHY_ELSEWHERE:
+	case QD_WHY_NO_MAILBOX:
+	case QD_WHY_NOWHERE:
 		return QD_CLASS_ACCEPT;
 	case QD_WHY_MONITOR:
+	case QD_WHY_SHARE:
 		return QD_CLASS_WOULD_DEFER;
 	case QD_WHY_DEFER_LIMIT:
 		return QD_CLASS_LIMITED;
 	case QD_WHY_AUTHENTICATED:
 	case QD_WHY_LOCAL_SUBMISSION:
 	case QD_WHY_POSTMASTER:
+	case QD_WHY_EXEMPT_RECIPIENT:
+	case QD_WHY_EXEMPT_SENDER:
+	case QD_WHY_EXEMPT_CLIENT:
 	case QD_WHY_PROBE_RECIPIENT:
 	case QD_WHY_ODD_ADDRESS:
 	case QD_WHY_NO_DOMAIN:

@@ -72,9 +72,6 @@ bool qd_policy_exempts(const struct qd_settings *settings,
 		*why = QD_WHY_ODD_ADDRESS;
 	else if (is_probe(settings, &answer->address))
 		*why = QD_WHY_PROBE_RECIPIENT;
-	else if (settings->domains.count &&
-		 !qd_policy_has_domain(settings, answer->address.domain))
-		*why = QD_WHY_OTHER_DOMAIN;
 	else
 		return false;
 	return true;
@@ -109,11 +106,13 @@ static bool is_null_or_probe(const struct qd_settings *settings,
 }
 
 void qd_policy_full(const struct qd_settings *settings,
-		    const struct qd_request *request, struct qd_answer *answer)
+		    const struct qd_request *request, int64_t now,
+		    struct qd_answer *answer)
 {
 	bool null_sender = settings->null_sender != QD_NULL_RCPT &&
 			   is_null_or_probe(settings, request->sender);
 
+	(void)now;
 	answer->verdict = QD_PASS;
 	if (null_sender && settings->null_sender == QD_NULL_PASS)
 		answer->why = QD_WHY_NULL_SENDER;
@@ -123,7 +122,8 @@ void qd_policy_full(const struct qd_settings *settings,
 		 request->deferred >= settings->defer_limit)
 		answer->why = QD_WHY_DEFER_LIMIT;
 	else
-		answer->verdict = null_sender ? QD_DEFER_DATA : QD_DEFER;
+		answer->verdict = QD_DEFER;
+	answer->at_data = answer->verdict != QD_PASS && null_sender;
 	if (answer->verdict != QD_PASS)
 		answer->why = QD_WHY_FULL;
 }

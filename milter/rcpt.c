@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "quotadefer/rcpt.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "quotadefer/policy.h"
@@ -51,10 +52,122 @@ static enum qd_why judge(const struct qd_settings *settings,
 	return QD_WHY_FULL;
 }
 
+/* One target, in answer->target, from its domain to its verdict. */
 static enum qd_why look_up(struct qd_view *view,
 			   const struct qd_settings *settings,
 			   const struct qd_request *request, int64_t now,
 			   struct qd_answer *answer)
+{
+	enum qd_found found;
+
+	if (settings->domains.count &&
+	    !qd_policy_has_domain(settings, answer->target.domain))
+		return QD_WHY_ELSEWHERE;
+	if (qd_naming_mailbox(&answer->naming, answer->target.local,
+			      answer->target.domain, &answer->mailbox) < 0)
+		return QD_WHY_NO_NAME;
+	found = find_root(view, settings, now, answer);
+	if (found == QD_ERROR)
+		return QD_WHY_TABLE;
+	if (found == QD_ABSENT)
+		return QD_WHY_NOT_FULL;
+	return judge(settings, request, answer);
+}
+
+static void judge_target(struct qd_view *view,
+			 const struct qd_settings *settings,
+			 const struct qd_request *request, int64_t now,
+			 const struct qd_target *target,
+			 struct qd_answer *answer)
+{
+	const struct qd_rcpt_watcher *watcher = request->watcher;
+
+	answer->mailbox.name[0] = '\0';
+	answer->root[0] = '\0';
+	answer->target = target->address;
+	if (target->kind == QD_TARGET_ADDRESS)
+		answer->why = look_up(view, settings, request, now, answer);
+	else
+		answer->why = QD_WHY_NO_MAILBOX;
+	if (watcher && watcher->judged)
+		watcher->judged(watcher->aliases.arg, answer);
+}
+
+/* A record that does not say since when keeps anybody from being rejected. */
+static int64_t later(int64_t a, int64_t b)
+{
+	if (a == 0 || b == 0)
+		return 0;
+	return a > b ? a : b;
+}
+
+/*
+ * All targets, or any: the first that settles the matter is what *answer is
+ * about in the end. A watcher sees the others as well.
+ */
+static void judge_targets(struct qd_view *view,
+			  const struct qd_settings *settings,
+			  const struct qd_request *request, int64_t now,
+			  const struct qd_targets *targets,
+			  struct qd_answer *answer)
+{
+	bool any = settings->alias_rule == QD_ALIAS_ANY, settled = false;
+	struct qd_answer one = *answer;
+	int64_t since = INT64_MAX;
+
+	for (size_t i = 0; i < targets->count; i++) {
+		bool full;
+
+		if (settled && !request->watcher)
+			break;
+		judge_target(view, settings, request, now, &targets->items[i],
+			     &one);
+		full = one.why == QD_WHY_FULL;
+		if (settled)
+			continue;
+		if (i == 0 || full == any)
+			*answer = one;
+		settled = full == any;
+		if (full)
+			since = any || i == 0 ? one.hit.rec.since :
+						later(since, one.hit.rec.since);
+	}
+	answer->full_since = since;
+}
+
+/* A local user as sendmail has it, without a domain, is one of ours. */
+static const char *domain_of_local(const struct qd_settings *settings,
+				   const char *typed)
+{
+	if (!settings->domains.count || qd_policy_has_domain(settings, typed))
+		return typed;
+	return settings->myorigin ? settings->myorigin :
+				    settings->domains.items[0];
+}
+
+/* What the MTA made of it, if it says; else as it was typed. */
+static void first_target(const struct qd_settings *settings,
+			 const struct qd_request *request,
+			 struct qd_answer *answer)
+{
+	enum qd_address_kind kind = QD_ADDRESS_ODD;
+	const char *domain;
+
+	if (request->mapped)
+		kind = qd_address_parse(request->mapped, &answer->target);
+	if (kind == QD_ADDRESS_LOCAL) {
+		domain = domain_of_local(settings, answer->address.domain);
+		snprintf(answer->target.domain, sizeof(answer->target.domain),
+			 "%s", domain);
+	} else if (kind != QD_ADDRESS_MAILBOX) {
+		answer->target = answer->address;
+	}
+}
+
+/* The naming, and whether anybody may be looked up with it. */
+static enum qd_why begin(struct qd_view *view,
+			 const struct qd_settings *settings,
+			 struct qd_answer *answer)
 {
 	enum qd_found found;
 
@@ -67,38 +180,85 @@ static enum qd_why look_up(struct qd_view *view,
 	if (!settings->domains.count &&
 	    answer->naming.virtdomains == QD_VIRTDOMAINS_OFF)
 		return QD_WHY_DOMAINS_UNSET;
-	if (qd_naming_mailbox(&answer->naming, answer->address.local,
-			      answer->address.domain, &answer->mailbox) < 0)
-		return QD_WHY_NO_NAME;
-	found = find_root(view, settings, now, answer);
-	if (found == QD_ERROR)
-		return QD_WHY_TABLE;
-	if (found == QD_ABSENT)
-		return QD_WHY_NOT_FULL;
-	return judge(settings, request, answer);
+	return QD_WHY_FULL;
 }
 
-void qd_rcpt_decide(const struct qd_settings *settings, struct qd_table *table,
+/* Only now is the table read: a view is not held while aliases wait. */
+static void judge_all(const struct qd_settings *settings,
+		      struct qd_table *table, const struct qd_request *request,
+		      int64_t now, const struct qd_targets *targets,
+		      struct qd_answer *answer)
+{
+	struct qd_view *view = qd_view_begin(table, &answer->err);
+
+	if (!view) {
+		answer->why = QD_WHY_TABLE;
+		return;
+	}
+	answer->why = begin(view, settings, answer);
+	if (answer->why == QD_WHY_FULL)
+		judge_targets(view, settings, request, now, targets, answer);
+	qd_view_end(view);
+}
+
+static void judge_itself(const struct qd_settings *settings,
+			 struct qd_table *table,
+			 const struct qd_request *request, int64_t now,
+			 struct qd_answer *answer)
+{
+	struct qd_target target = { .address = answer->target };
+	const struct qd_targets targets = { &target, 1 };
+
+	if (settings->domains.count &&
+	    !qd_policy_has_domain(settings, target.address.domain))
+		answer->why = QD_WHY_OTHER_DOMAIN;
+	else
+		judge_all(settings, table, request, now, &targets, answer);
+}
+
+static void judge_aliases(const struct qd_settings *settings,
+			  struct qd_aliases *aliases, struct qd_table *table,
+			  const struct qd_request *request, int64_t now,
+			  struct qd_answer *answer)
+{
+	struct qd_targets targets = { 0 };
+
+	switch (qd_aliases_expand(
+		aliases, settings, &answer->target,
+		request->watcher ? &request->watcher->aliases : NULL, &targets,
+		&answer->err)) {
+	case QD_FOUND:
+		judge_all(settings, table, request, now, &targets, answer);
+		break;
+	case QD_ABSENT:
+		answer->why = QD_WHY_NOWHERE;
+		break;
+	case QD_ERROR:
+		answer->why = QD_WHY_ALIAS;
+		break;
+	}
+	qd_targets_free(&targets);
+}
+
+void qd_rcpt_decide(const struct qd_settings *settings,
+		    struct qd_aliases *aliases, struct qd_table *table,
 		    const struct qd_request *request, int64_t now,
 		    struct qd_answer *answer)
 {
-	struct qd_view *view;
-
 	answer->verdict = QD_PASS;
+	answer->at_data = false;
 	answer->mailbox.name[0] = '\0';
 	answer->root[0] = '\0';
 	answer->kind = qd_address_parse(request->rcpt, &answer->address);
 	if (qd_policy_exempts(settings, request, answer, &answer->why))
 		return;
-	view = qd_view_begin(table, &answer->err);
-	if (!view) {
-		answer->why = QD_WHY_TABLE;
-		return;
-	}
-	answer->why = look_up(view, settings, request, now, answer);
-	qd_view_end(view);
+	first_target(settings, request, answer);
+	if (aliases)
+		judge_aliases(settings, aliases, table, request, now, answer);
+	else
+		judge_itself(settings, table, request, now, answer);
 	if (answer->why == QD_WHY_FULL)
-		qd_policy_full(settings, request, answer);
+		qd_policy_full(settings, request, now, answer);
 }
 
 const char *qd_why_text(enum qd_why why)
@@ -109,14 +269,22 @@ const char *qd_why_text(enum qd_why why)
 		[QD_WHY_AUTHENTICATED] = "the client is authenticated",
 		[QD_WHY_LOCAL_SUBMISSION] = "submitted on this host",
 		[QD_WHY_POSTMASTER] = "postmaster and abuse always pass",
+		[QD_WHY_EXEMPT_RECIPIENT] = "one of exempt_recipients",
+		[QD_WHY_EXEMPT_SENDER] = "from one of exempt_senders",
+		[QD_WHY_EXEMPT_CLIENT] = "from one of exempt_clients",
 		[QD_WHY_PROBE_RECIPIENT] = "the recipient is a probe sender",
 		[QD_WHY_ODD_ADDRESS] = "not an address to look up",
 		[QD_WHY_NO_DOMAIN] = "the address has no domain",
 		[QD_WHY_OTHER_DOMAIN] = "not one of the domains",
+		[QD_WHY_ELSEWHERE] = "an alias of an address elsewhere",
+		[QD_WHY_NO_MAILBOX] = "an alias of a program or a file",
+		[QD_WHY_NOWHERE] = "an alias that leads nowhere",
 		[QD_WHY_NULL_SENDER] = "full, but null_sender is pass",
 		[QD_WHY_DEFER_LIMIT] = "full, but the session had defer_limit "
 				       "deferrals",
 		[QD_WHY_MONITOR] = "full, but mode is monitor",
+		[QD_WHY_SHARE] = "full, but not in enforce_share",
+		[QD_WHY_ALIAS] = "where it leads cannot be found out",
 		[QD_WHY_DOMAINS_UNSET] = "domains is not set, and the source "
 					 "has virtdomains off",
 		[QD_WHY_NO_NAME] = "no mailbox can have that name",

@@ -17,8 +17,12 @@ bool qd_policy_exempts(const struct qd_settings *settings,
 bool qd_policy_has_domain(const struct qd_settings *settings,
 			  const char *domain);
 
-/* What happens to a full mailbox: sets verdict and why in *answer. */
+/*
+ * What happens to a full recipient: sets verdict, at_data and why in *answer,
+ * whose full_since is set. now is seconds since 1970.
+ */
 void qd_policy_full(const struct qd_settings *settings,
-		    const struct qd_request *request, struct qd_answer *answer);
+		    const struct qd_request *request, int64_t now,
+		    struct qd_answer *answer);
 
 #endif

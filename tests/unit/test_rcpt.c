@@ -146,7 +146,7 @@ static void test_cases(void **state)
 						    .size = cases[i].size };
 		struct qd_answer answer;
 
-		qd_rcpt_decide(&s, table, &request, NOW, &answer);
+		qd_rcpt_decide(&s, NULL, table, &request, NOW, &answer);
 		if (answer.verdict != cases[i].verdict ||
 		    answer.why != cases[i].why)
 			fail_msg("%s: got %d, %s", cases[i].name,
@@ -162,7 +162,7 @@ static void check_why(const struct qd_settings *s, struct qd_table *table,
 	const struct qd_request request = { .rcpt = rcpt };
 	struct qd_answer answer;
 
-	qd_rcpt_decide(s, table, &request, NOW, &answer);
+	qd_rcpt_decide(s, NULL, table, &request, NOW, &answer);
 	if (answer.why != want)
 		fail_msg("%s: got %s", rcpt, qd_why_text(answer.why));
 }

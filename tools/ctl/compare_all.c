@@ -27,8 +27,11 @@ static int ask_table(const struct comparison *c,
 
 	plain.domains = (struct qd_list){ &domain, 1 };
 	plain.probe_senders.count = 0;
+	plain.exempt_recipients.count = 0;
 	plain.mode = QD_MODE_ENFORCE;
-	qd_rcpt_decide(&plain, c->table, &request, (int64_t)time(NULL),
+	plain.mode_domain_count = 0;
+	plain.enforce_share = 100;
+	qd_rcpt_decide(&plain, NULL, c->table, &request, (int64_t)time(NULL),
 		       &answer);
 	if (answer.why == QD_WHY_TABLE) {
 		*err = answer.err;

@@ -159,7 +159,7 @@ static void explain_verdict(struct explanation *e, struct ctl *ctl,
 	static const char *const verdicts[] = {
 		[QD_PASS] = "pass",
 		[QD_DEFER] = "defer",
-		[QD_DEFER_DATA] = "defer, at the DATA command",
+		[QD_REJECT] = "reject",
 	};
 	struct qd_reply reply = { 0 };
 
@@ -231,7 +231,7 @@ int ctl_query(struct ctl *ctl)
 	table = ctl_open_table(ctl, &ignored);
 	if (!table)
 		return STATUS_UNKNOWN;
-	qd_rcpt_decide(ctl->settings, table, &request, now, &answer);
+	qd_rcpt_decide(ctl->settings, NULL, table, &request, now, &answer);
 	find_freshest(ctl, table, now, &freshest);
 	e.status = exit_status(&answer, &freshest);
 	explain_address(&e, ctl->argument, &answer);
