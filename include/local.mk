@@ -17,6 +17,7 @@ noinst_HEADERS = \
 	include/quotadefer/guard.h \
 	include/quotadefer/imapdconf.h \
 	include/quotadefer/listen.h \
+	include/quotadefer/load.h \
 	include/quotadefer/log.h \
 	include/quotadefer/logqueue.h \
 	include/quotadefer/loop.h \

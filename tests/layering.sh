@@ -71,7 +71,7 @@ for file in milter/rcpt.c milter/policy.c milter/reply.c milter/naming.c \
 done
 
 # the library knows nothing of the tools
-for header in changes crew findings guard imapdconf progress publish quotadb \
+for header in changes crew findings guard imapdconf load progress publish quotadb \
 		quotalegacy quotarecord quotastore; do
 	grep -l "quotadefer/$header.h" milter/*.[ch] | while read -r file; do
 		echo "$file includes $header.h"

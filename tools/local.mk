@@ -7,6 +7,7 @@ tools_scan_libscan_a_SOURCES = \
 	tools/scan/findings.c \
 	tools/scan/guard.c \
 	tools/scan/imapdconf.c \
+	tools/scan/load.c \
 	tools/scan/owner.c \
 	tools/scan/progress.c \
 	tools/scan/publish.c \

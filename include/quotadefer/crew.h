@@ -9,8 +9,9 @@
  * tasks on the pile, until nothing is left.
  *
  * Reading warm files is bound by the processor and wants a thread a core;
- * cold ones wait for the disk and want many at once. Unless told how many,
- * the crew starts with one a core and grows while the processors are idle.
+ * cold ones wait for the disk and want many at once; and a server that is at
+ * work wants to be left alone. Unless told how many, the crew starts with half
+ * the cores, and grows while the machine has nothing else to do.
  */
 struct qd_crew;
 

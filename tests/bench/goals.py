@@ -668,7 +668,7 @@ def g19_deliveries(bench):
     yield Row("G19", "Cyrus deliveries beside --watch", "msg/s", watched,
               quiet, noise, True)
     yield Row("G19", "- beside scans of 100,000 without pause", "msg/s",
-              scans, quiet)
+              scans, quiet, noise, True)
     yield Row("G19", "- beside nothing, again: the noise", "msg/s", again,
               quiet)
 

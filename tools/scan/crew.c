@@ -8,11 +8,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "quotadefer/load.h"
+
 enum {
 	MOST = 256,
 	GROWN_MOST = 32,
-	TICK_MS = 100,
-	GROW_MS = 20
+	TICK_MS = 120,
+	GROW_MS = 60
 };
 
 struct member {
@@ -154,29 +156,17 @@ static void start(struct qd_crew *crew, int count)
 			return;
 }
 
-static int64_t microseconds(clockid_t clock)
+/*
+ * Double the threads while processors are idle, and not because others wait
+ * for something: two processes that want every processor can stop a virtual
+ * machine's disk, and with it Cyrus, whatever their priority.
+ */
+static void grow(struct qd_crew *crew, struct qd_load *load, int cores)
 {
-	struct timespec now;
+	double own, others;
 
-	clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-/* Double the threads while the processors have less than 3/4 to do. */
-struct growth {
-	int64_t wall, cpu;
-	int cores;
-};
-
-static void grow(struct qd_crew *crew, struct growth *g)
-{
-	int64_t wall = microseconds(CLOCK_MONOTONIC);
-	int64_t cpu = microseconds(CLOCK_PROCESS_CPUTIME_ID);
-	bool idle_cores = (cpu - g->cpu) * 4 < (wall - g->wall) * g->cores * 3;
-
-	g->wall = wall;
-	g->cpu = cpu;
-	if (!idle_cores || crew->threads >= GROWN_MOST)
+	qd_load_since(load, &own, &others);
+	if (own > cores * 0.75 || others > 0.25 || crew->threads >= GROWN_MOST)
 		return;
 	start(crew, crew->threads < GROWN_MOST / 2 ?
 			    crew->threads :
@@ -209,19 +199,16 @@ static void stop(struct qd_crew *crew)
 	pthread_mutex_unlock(&crew->lock);
 }
 
-static int supervise(struct qd_crew *crew, bool may_grow)
+static int supervise(struct qd_crew *crew, int cores)
 {
-	struct growth g = {
-		.wall = microseconds(CLOCK_MONOTONIC),
-		.cpu = microseconds(CLOCK_PROCESS_CPUTIME_ID),
-		.cores = crew->threads,
-	};
+	struct qd_load load;
 	int waited = 0;
 
+	qd_load_begin(&load);
 	while (!wait_done(crew, GROW_MS)) {
+		if (!crew->job.threads)
+			grow(crew, &load, cores);
 		waited += GROW_MS;
-		if (may_grow)
-			grow(crew, &g);
 		if (waited < TICK_MS)
 			continue;
 		waited = 0;
@@ -233,19 +220,26 @@ static int supervise(struct qd_crew *crew, bool may_grow)
 	return 0;
 }
 
+/* Half of the processors are left to Cyrus, until it is seen to be idle. */
+static int first_threads(int cores)
+{
+	int half = cores / 2;
+
+	if (half < 1)
+		return 1;
+	return half < GROWN_MOST ? half : GROWN_MOST;
+}
+
 int qd_crew_run(struct qd_crew *crew)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	int rc;
 
-	if (crew->job.threads)
-		start(crew, crew->job.threads);
-	else
-		start(crew, cores > 0 && cores < GROWN_MOST ? (int)cores :
-							      GROWN_MOST);
+	start(crew,
+	      crew->job.threads ? crew->job.threads : first_threads(cores));
 	if (!crew->threads)
 		return -1;
-	rc = supervise(crew, crew->job.threads == 0);
+	rc = supervise(crew, cores);
 	for (int i = 0; i < crew->threads; i++)
 		pthread_join(crew->members[i].thread, NULL);
 	for (int i = 0; i < crew->threads; i++)
