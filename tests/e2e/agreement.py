@@ -191,7 +191,7 @@ class Agreement(unittest.TestCase):
             smtpd_relay_restrictions="permit_mynetworks reject",
             smtpd_milters=f"{{ unix:{path}, default_action=tempfail }}"))
         cls.mx.filter_socket = f"unix:{path}"
-        cls.boxes = 0
+        cls.boxes = cls.reported = 0
 
     @classmethod
     def tearDownClass(cls):
@@ -246,7 +246,9 @@ class Agreement(unittest.TestCase):
                      for what, rules in self.wrong.items()]
             self.fail(f"QD_SEED={SEED}; {case.row}: {len(lines)} "
                       "disagreements:\n" + "\n".join(lines[:40]))
-        self.assertGreater(len(case.world.boxes) * matrix.COMBINATIONS, 500)
+        type(self).reported += 1
+        if self.reported == matrix.COMBINATIONS:
+            self.assertGreater(self.boxes, 500)
         self.assertGreater(self.counts["over"], 100)
         self.assertGreater(self.counts["not over"], 100)
 
