@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "quotadefer/policy.h"
 
@@ -145,23 +146,29 @@ static const char *domain_of_local(const struct qd_settings *settings,
 				    settings->domains.items[0];
 }
 
-/* What the MTA made of it, if it says; else as it was typed. */
+/*
+ * What the MTA made of it, if that is another address than was typed: Postfix
+ * tells the typed one in lower case, and Cyrus may care.
+ */
 static void first_target(const struct qd_settings *settings,
 			 const struct qd_request *request,
 			 struct qd_answer *answer)
 {
+	const struct qd_address *typed = &answer->address;
+	struct qd_address mapped;
 	enum qd_address_kind kind = QD_ADDRESS_ODD;
-	const char *domain;
 
+	answer->target = *typed;
 	if (request->mapped)
-		kind = qd_address_parse(request->mapped, &answer->target);
-	if (kind == QD_ADDRESS_LOCAL) {
-		domain = domain_of_local(settings, answer->address.domain);
-		snprintf(answer->target.domain, sizeof(answer->target.domain),
-			 "%s", domain);
-	} else if (kind != QD_ADDRESS_MAILBOX) {
-		answer->target = answer->address;
-	}
+		kind = qd_address_parse(request->mapped, &mapped);
+	if (kind == QD_ADDRESS_LOCAL)
+		snprintf(mapped.domain, sizeof(mapped.domain), "%s",
+			 domain_of_local(settings, typed->domain));
+	else if (kind != QD_ADDRESS_MAILBOX)
+		return;
+	if (strcasecmp(mapped.local, typed->local) != 0 ||
+	    strcasecmp(mapped.domain, typed->domain) != 0)
+		answer->target = mapped;
 }
 
 /* The naming, and whether anybody may be looked up with it. */

@@ -20,6 +20,7 @@ static struct qd_settings settings(void)
 	return (struct qd_settings){
 		.domains = { domains, COUNT(domains) },
 		.max_age_ms = 3 * HOUR * 1000,
+		.enforce_share = 100,
 	};
 }
 
@@ -167,6 +168,54 @@ static void check_why(const struct qd_settings *s, struct qd_table *table,
 		fail_msg("%s: got %s", rcpt, qd_why_text(answer.why));
 }
 
+static const struct {
+	const char *name, *rcpt, *mapped, *local, *domain;
+	enum qd_why why;
+} mappings[] = {
+	{ "nothing said", "<Jim@Example.org>", NULL, "Jim", "Example.org",
+	  QD_WHY_NOT_FULL },
+	{ "Postfix's lower case", "<Joe@Example.org>", "joe@example.org", "Joe",
+	  "Example.org", QD_WHY_FULL },
+	{ "sendmail's local user", "<jim@example.org>", "joe", "joe",
+	  "example.org", QD_WHY_FULL },
+	{ "the typed one", "<Jim@Example.org>", "jim", "Jim", "Example.org",
+	  QD_WHY_NOT_FULL },
+	{ "of a virtual domain", "<x@virtusers.example>", "joe", "joe",
+	  "example.org", QD_WHY_FULL },
+	{ "the same name there", "<joe@virtusers.example>", "joe", "joe",
+	  "example.org", QD_WHY_FULL },
+	{ "to another domain", "<jim@example.org>", "joe@virt.example", "joe",
+	  "virt.example", QD_WHY_FULL },
+	{ "away", "<joe@example.org>", "joe@other.example", "joe",
+	  "other.example", QD_WHY_OTHER_DOMAIN },
+	{ "odd", "<joe@example.org>", "jim jones@example.org", "joe",
+	  "example.org", QD_WHY_FULL },
+	{ "empty", "<joe@example.org>", "", "joe", "example.org", QD_WHY_FULL },
+};
+
+static void test_mapped(void **state)
+{
+	struct qd_table *table = make_table("mapped", QD_VIRTDOMAINS_USERID);
+	struct qd_settings s = settings();
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(mappings); i++) {
+		const struct qd_request request = {
+			.rcpt = mappings[i].rcpt, .mapped = mappings[i].mapped
+		};
+		struct qd_answer answer;
+
+		qd_rcpt_decide(&s, NULL, table, &request, NOW, &answer);
+		if (answer.why != mappings[i].why ||
+		    strcmp(answer.target.local, mappings[i].local) != 0 ||
+		    strcmp(answer.target.domain, mappings[i].domain) != 0)
+			fail_msg("%s: got %s@%s, %s", mappings[i].name,
+				 answer.target.local, answer.target.domain,
+				 qd_why_text(answer.why));
+	}
+	qd_table_close(&table);
+}
+
 /* A table of one source, for what only its rule or domain_roots brings. */
 static struct qd_table *make_one(const char *name, enum qd_rule rule,
 				 bool domain_roots)
@@ -299,6 +348,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_mapped),
 		cmocka_unit_test(test_domain_roots),
 		cmocka_unit_test(test_smmapd),
 		cmocka_unit_test(test_domains_unset),
