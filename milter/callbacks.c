@@ -25,6 +25,7 @@
  */
 struct session {
 	struct qd_settings *settings;
+	struct qd_aliases *aliases;
 	unsigned int generation;
 	int64_t deferred; /* replies, since the last accepted message */
 	char *client_name, *client_address, *helo;
@@ -72,6 +73,7 @@ static void free_session(struct session *s)
 	set_text(&s->client_address, NULL);
 	set_text(&s->helo, NULL);
 	qd_settings_unref(&s->settings);
+	qd_aliases_unref(&s->aliases);
 	free(s);
 }
 
@@ -80,7 +82,8 @@ static struct session *new_session(void)
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (s)
-		s->settings = qd_daemon_settings(the_daemon, &s->generation);
+		s->settings = qd_daemon_settings(the_daemon, &s->aliases,
+						 &s->generation);
 	return s;
 }
 
@@ -89,7 +92,9 @@ static const struct qd_settings *current_settings(struct session *s)
 {
 	if (atomic_load(&the_daemon->generation) != s->generation) {
 		qd_settings_unref(&s->settings);
-		s->settings = qd_daemon_settings(the_daemon, &s->generation);
+		qd_aliases_unref(&s->aliases);
+		s->settings = qd_daemon_settings(the_daemon, &s->aliases,
+						 &s->generation);
 	}
 	return s->settings;
 }
@@ -336,12 +341,14 @@ static const char *sender(SMFICTX *ctx, const struct session *s)
 static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 {
 	struct session *s = smfi_getpriv(ctx);
+	const struct qd_settings *settings;
 	int64_t start = nanoseconds();
 	struct qd_request request;
 	struct qd_answer answer;
 
 	if (!s)
 		return SMFIS_CONTINUE;
+	settings = current_settings(s);
 	request = (struct qd_request){
 		.rcpt = argv[0],
 		.mapped = smfi_getsymval(ctx, (char[]){ "{rcpt_addr}" }),
@@ -352,11 +359,13 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 		.local_submission = is_local_submission(ctx),
 		.deferred = s->deferred,
 	};
-	qd_rcpt_decide(current_settings(s), NULL, the_daemon->table, &request,
+	qd_rcpt_decide(settings, s->aliases, the_daemon->table, &request,
 		       (int64_t)time(NULL), &answer);
 	if (answer.why == QD_WHY_TABLE)
 		qd_daemon_table_failed(the_daemon, &answer.err,
 				       "recipients pass");
+	if (answer.why == QD_WHY_ALIAS)
+		qd_daemon_alias_failed(the_daemon, &answer.err);
 	if (answer.why == QD_WHY_DOMAINS_UNSET)
 		qd_daemon_no_domains(the_daemon);
 	qd_metrics_rcpt(&the_daemon->metrics, &answer, nanoseconds() - start);

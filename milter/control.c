@@ -11,7 +11,7 @@
 #include "quotadefer/log.h"
 
 enum {
-	REQUEST_MAX = 512,
+	REQUEST_MAX = 1280,
 	CLIENT_MS = 5000
 };
 

@@ -7,27 +7,32 @@
 
 /* So long without a failure, and an outage is over. */
 enum {
-	QUIET_S = 5
+	QUIET_S = 5,
+	ALIAS_S = 60
 };
 
 void qd_daemon_init(struct qd_daemon *daemon, struct qd_settings *settings,
-		    struct qd_table *table)
+		    struct qd_aliases *aliases, struct qd_table *table)
 {
 	pthread_mutex_init(&daemon->lock, NULL);
 	pthread_mutex_init(&daemon->writing, NULL);
 	daemon->settings = settings;
+	daemon->aliases = aliases;
 	daemon->table = table;
 	atomic_store(&daemon->metrics.last_reload_good, true);
 	daemon->metrics.started = (int64_t)time(NULL);
 }
 
 struct qd_settings *qd_daemon_settings(struct qd_daemon *daemon,
+				       struct qd_aliases **aliases,
 				       unsigned int *generation)
 {
 	struct qd_settings *settings;
 
 	pthread_mutex_lock(&daemon->lock);
 	settings = qd_settings_ref(daemon->settings);
+	if (aliases)
+		*aliases = qd_aliases_ref(daemon->aliases);
 	if (generation)
 		*generation = atomic_load(&daemon->generation);
 	pthread_mutex_unlock(&daemon->lock);
@@ -35,17 +40,22 @@ struct qd_settings *qd_daemon_settings(struct qd_daemon *daemon,
 }
 
 void qd_daemon_replace_settings(struct qd_daemon *daemon,
-				struct qd_settings *settings)
+				struct qd_settings *settings,
+				struct qd_aliases *aliases)
 {
+	struct qd_aliases *old_aliases;
 	struct qd_settings *old;
 
 	pthread_mutex_lock(&daemon->lock);
 	old = daemon->settings;
 	daemon->settings = settings;
+	old_aliases = daemon->aliases;
+	daemon->aliases = aliases;
 	atomic_fetch_add(&daemon->generation, 1);
 	atomic_store(&daemon->said_no_domains, false);
 	pthread_mutex_unlock(&daemon->lock);
 	qd_settings_unref(&old);
+	qd_aliases_unref(&old_aliases);
 }
 
 static int64_t monotonic_seconds(void)
@@ -63,6 +73,18 @@ void qd_daemon_no_domains(struct qd_daemon *daemon)
 		       "domains: not set, and Cyrus has virtdomains off: any "
 		       "address would be a local user's, so all recipients "
 		       "pass; set domains, and reload");
+}
+
+void qd_daemon_alias_failed(struct qd_daemon *daemon,
+			    const struct qd_error *err)
+{
+	long long now = monotonic_seconds();
+	long long last = atomic_load(&daemon->alias_failed_at);
+
+	if ((last == 0 || now - last >= ALIAS_S) &&
+	    atomic_compare_exchange_strong(&daemon->alias_failed_at, &last,
+					   now))
+		qd_log(LOG_WARNING, "%s; recipients pass", err->text);
 }
 
 void qd_daemon_table_failed(struct qd_daemon *daemon,

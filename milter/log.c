@@ -86,6 +86,11 @@ void qd_log(int priority, const char *format, ...)
 	log_put(priority, line);
 }
 
+void qd_log_text(int priority, const char *text)
+{
+	qd_log(priority, "%s", text);
+}
+
 /* What needs no escape between quotes or blanks. */
 static bool is_plain(unsigned char c)
 {

@@ -114,28 +114,54 @@ static bool feed_needs_restart(const struct qd_settings *old,
 	       old->max_age_ms != new->max_age_ms;
 }
 
+/* New maps only if they are others: what the old ones know is worth keeping. */
+static int load_aliases(struct loop *loop, const struct qd_settings *settings,
+			struct qd_aliases **aliases, struct qd_error *err)
+{
+	struct qd_settings *old;
+
+	old = qd_daemon_settings(loop->daemon, aliases, NULL);
+	qd_settings_unref(&old);
+	if (*aliases && qd_aliases_fit(*aliases, settings))
+		return 0;
+	qd_aliases_unref(aliases);
+	return qd_aliases_open(settings, false, qd_log_text, aliases, err);
+}
+
+static int load(struct loop *loop, struct qd_settings **settings,
+		struct qd_aliases **aliases, struct qd_error *err)
+{
+	if (qd_settings_load(loop->options->config, loop->options->overrides,
+			     settings, err) < 0)
+		return -1;
+	if (load_aliases(loop, *settings, aliases, err) == 0)
+		return 0;
+	qd_settings_unref(settings);
+	return -1;
+}
+
 /* A bad file keeps the old settings, and says so. */
 static int reload(struct loop *loop, struct qd_error *err)
 {
 	struct qd_metrics *metrics = &loop->daemon->metrics;
 	struct qd_settings *old, *new;
+	struct qd_aliases *aliases;
 
 	qd_notify_reloading();
-	if (qd_settings_load(loop->options->config, loop->options->overrides,
-			     &new, err) < 0) {
+	if (load(loop, &new, &aliases, err) < 0) {
 		atomic_fetch_add(&metrics->reload_errors, 1);
 		atomic_store(&metrics->last_reload_good, false);
 		qd_log(LOG_ERR, "%s; the old settings stay", err->text);
 		qd_notify("READY=1");
 		return -1;
 	}
-	old = qd_daemon_settings(loop->daemon, NULL);
+	old = qd_daemon_settings(loop->daemon, NULL, NULL);
 	mention_fixed(old, new);
 	if (feed_needs_restart(old, new)) {
 		qd_feed_stop(&loop->feed);
 		start_feed(loop, new);
 	}
-	qd_daemon_replace_settings(loop->daemon, new);
+	qd_daemon_replace_settings(loop->daemon, new, aliases);
 	qd_settings_unref(&old);
 	atomic_fetch_add(&metrics->reloads, 1);
 	atomic_store(&metrics->last_reload_good, true);
@@ -149,13 +175,17 @@ static int handle_request(void *arg, const char *request, bool trusted,
 {
 	struct loop *loop = arg;
 
-	if (strcmp(request, "reload") != 0)
-		return qd_requests_answer(loop->daemon, request, out, err);
-	if (!trusted)
+	bool is_reload = strcmp(request, "reload") == 0;
+
+	/* to whom there was mail of late is nobody's business */
+	if (!trusted && (is_reload || strncmp(request, "cached", 6) == 0))
 		return qd_error_set(err, EX_NOPERM,
-				    "reload: only root and the filter's own "
-				    "user may");
-	return reload(loop, err);
+				    "%.6s: only root and the filter's own "
+				    "user may",
+				    request);
+	if (is_reload)
+		return reload(loop, err);
+	return qd_requests_answer(loop->daemon, request, out, err);
 }
 
 static void stop(struct loop *loop)
@@ -223,7 +253,8 @@ static void refresh_table(struct loop *loop)
 
 static void tick(struct loop *loop)
 {
-	struct qd_settings *settings = qd_daemon_settings(loop->daemon, NULL);
+	struct qd_settings *settings =
+		qd_daemon_settings(loop->daemon, NULL, NULL);
 
 	refresh_table(loop);
 	qd_ages_watch(&loop->ages, loop->daemon->table,
@@ -293,7 +324,7 @@ int qd_loop_run(struct qd_daemon *daemon, int control,
 {
 	/* libmilter's thread may outlive this function */
 	static struct loop loop;
-	struct qd_settings *settings = qd_daemon_settings(daemon, NULL);
+	struct qd_settings *settings = qd_daemon_settings(daemon, NULL, NULL);
 	struct qd_error err;
 
 	loop.daemon = daemon;

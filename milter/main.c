@@ -256,12 +256,8 @@ static void tidy_up(const struct qd_settings *settings)
 	unlink(settings->control_socket);
 }
 
-/* A reload is done by the user that the filter has become. */
-static void check_reload(const struct qd_options *options)
+static void check_readable(const char *file)
 {
-	const char *file = options->config ? options->config :
-					     QD_SYSCONFDIR "/quotadefer.conf";
-
 	if (access(file, R_OK) < 0 && errno == EACCES)
 		qd_log(LOG_WARNING,
 		       "%s: the filter's user cannot read it, so it cannot be "
@@ -269,10 +265,21 @@ static void check_reload(const struct qd_options *options)
 		       file);
 }
 
+/* A reload is done by the user that the filter has become. */
+static void check_reload(const struct qd_options *options,
+			 const struct qd_settings *settings)
+{
+	check_readable(options->config ? options->config :
+					 QD_SYSCONFDIR "/quotadefer.conf");
+	for (size_t i = 0; i < settings->alias_maps.count; i++)
+		check_readable(strchr(settings->alias_maps.items[i], '/'));
+}
+
 static int start(struct arguments *a, struct qd_settings *settings,
 		 struct qd_error *err)
 {
 	static struct qd_daemon daemon; /* libmilter's threads never end */
+	struct qd_aliases *aliases;
 	struct qd_identity who;
 	int control, report = -1, status;
 
@@ -284,13 +291,17 @@ static int start(struct arguments *a, struct qd_settings *settings,
 	raise_limit();
 	qd_log_open(a->common.program, a->foreground,
 		    a->common.verbose ? LOG_DEBUG : LOG_INFO);
+	/* libldap wants to be called first while there are no threads */
+	if (qd_aliases_open(settings, false, qd_log_text, &aliases, err) < 0)
+		return report_failure(report, qd_options_fail(&a->common, err));
 	control = claim(&daemon, settings, &who, err);
 	if (control < 0 || qd_privs_drop(&who, (gid_t)-1, err) < 0 ||
 	    open_table(settings, &daemon, err) < 0)
 		return report_failure(report, qd_options_fail(&a->common, err));
-	check_reload(&a->common);
+	check_reload(&a->common, settings);
 	/* a reload lets go of the daemon's own reference */
-	qd_daemon_init(&daemon, qd_settings_ref(settings), daemon.table);
+	qd_daemon_init(&daemon, qd_settings_ref(settings), aliases,
+		       daemon.table);
 	qd_log(LOG_NOTICE, "%s on %s", QD_VERSION,
 	       settings->socket_spec.milter);
 	status =
@@ -325,6 +336,7 @@ static void print_notes(const char *program, const struct qd_settings *settings)
 static int check_only(const struct arguments *a,
 		      const struct qd_settings *settings)
 {
+	struct qd_aliases *aliases;
 	struct qd_identity who;
 	struct qd_error err;
 	gid_t group;
@@ -334,6 +346,9 @@ static int check_only(const struct arguments *a,
 	if (find_identity(settings, &who, &err) < 0 ||
 	    qd_listen_group(settings->socket_group, &group, &err) < 0)
 		return qd_options_fail(&a->common, &err);
+	if (qd_aliases_open(settings, true, NULL, &aliases, &err) < 0)
+		return qd_options_fail(&a->common, &err);
+	qd_aliases_unref(&aliases);
 	print_notes(a->common.program, settings);
 	return EX_OK;
 }

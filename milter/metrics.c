@@ -190,8 +190,104 @@ static void write_table(struct writer *w, struct qd_table *table)
 		qd_view_end(view);
 }
 
-static void write_all(struct writer *w, struct qd_metrics *m,
-		      struct qd_table *table)
+/* A map's name is the administrator's, and any printable ASCII. */
+static void map_label(const char *map, const char *more, char *out, size_t size)
+{
+	size_t n = (size_t)snprintf(out, size, "{map=\"");
+
+	for (; *map && n + strlen(more) + 6 < size; map++) {
+		if (*map == '"' || *map == '\\')
+			out[n++] = '\\';
+		out[n++] = *map;
+	}
+	snprintf(out + n, size - n, "\"%s}", more);
+}
+
+static void write_map_latency(struct writer *w, const char *map,
+			      const struct qd_aliasmap_stats *s)
+{
+	unsigned long long count = 0;
+	char label[640], more[48];
+
+	for (int i = 0; i < QD_ALIAS_BUCKETS; i++) {
+		count += atomic_load(&s->bucket[i]);
+		if (i < QD_ALIAS_BUCKETS - 1)
+			snprintf(more, sizeof(more), ",le=\"%.6f\"",
+				 (double)bucket_limit(i) / 1e9);
+		else
+			snprintf(more, sizeof(more), ",le=\"+Inf\"");
+		map_label(map, more, label, sizeof(label));
+		figure(w, "alias_lookup_duration_seconds_bucket", label,
+		       (double)count);
+	}
+	map_label(map, "", label, sizeof(label));
+	figure(w, "alias_lookup_duration_seconds_count", label, (double)count);
+	figure(w, "alias_lookup_duration_seconds_sum", label,
+	       (double)atomic_load(&s->nanoseconds) / 1e9);
+}
+
+static void write_map(void *arg, const char *map,
+		      const struct qd_aliasmap_stats *s)
+{
+	struct writer *w = arg;
+	const struct {
+		const char *family, *name, *more;
+		double value;
+	} figures[] = {
+		{ "alias_cache", "alias_cache_total", ",result=\"hit\"",
+		  (double)atomic_load(&s->hits) },
+		{ "alias_cache", "alias_cache_total", ",result=\"negative\"",
+		  (double)atomic_load(&s->negative_hits) },
+		{ "alias_cache", "alias_cache_total", ",result=\"stale\"",
+		  (double)atomic_load(&s->stale_hits) },
+		{ "alias_lookups", "alias_lookups_total", ",result=\"found\"",
+		  (double)atomic_load(&s->found) },
+		{ "alias_lookups", "alias_lookups_total", ",result=\"absent\"",
+		  (double)atomic_load(&s->absent) },
+		{ "alias_lookups", "alias_lookups_total", ",result=\"error\"",
+		  (double)atomic_load(&s->errors) },
+		{ "alias_lookups", "alias_lookups_total", ",result=\"refused\"",
+		  (double)atomic_load(&s->refused) },
+		{ "alias_breaker_open", "alias_breaker_open", "",
+		  atomic_load(&s->breaker_open) },
+		{ "alias_breaker_opened", "alias_breaker_opened_total", "",
+		  (double)atomic_load(&s->breaker_opened) },
+	};
+	char label[640];
+
+	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++) {
+		if (strcmp(figures[i].family, w->family) != 0)
+			continue;
+		map_label(map, figures[i].more, label, sizeof(label));
+		figure(w, figures[i].name, label, figures[i].value);
+	}
+	if (strcmp(w->family, "alias_lookup_duration_seconds") == 0)
+		write_map_latency(w, map, s);
+}
+
+static void write_aliases(struct writer *w, struct qd_aliases *aliases)
+{
+	static const struct {
+		const char *name, *type, *help;
+	} families[] = {
+		{ "alias_cache", "counter", "Look-ups answered from memory." },
+		{ "alias_lookups", "counter", "Look-ups that asked the map." },
+		{ "alias_lookup_duration_seconds", "histogram",
+		  "Time that a map took to answer." },
+		{ "alias_breaker_open", "gauge",
+		  "1 while the map is not asked because it failed." },
+		{ "alias_breaker_opened", "counter",
+		  "Times the map began not to be asked." },
+	};
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		head(w, families[i].name, families[i].type, families[i].help);
+		w->family = families[i].name;
+		qd_aliases_each(aliases, write_map, w);
+	}
+}
+
+static void write_daemon(struct writer *w, struct qd_metrics *m)
 {
 	write_rcpt(w, m);
 	write_duration(w, m);
@@ -204,7 +300,6 @@ static void write_all(struct writer *w, struct qd_metrics *m,
 	counter(w, "sessions", "SMTP sessions seen.", &m->sessions_total);
 	gauge(w, "sessions_open", "SMTP sessions at this moment.",
 	      (double)atomic_load(&m->sessions));
-	write_table(w, table);
 	gauge(w, "feed_up", "1 while the feed follows Redis.",
 	      atomic_load(&m->feed_up));
 	counter(w, "feed_connects", "Connections made to Redis.",
@@ -227,19 +322,18 @@ static void write_all(struct writer *w, struct qd_metrics *m,
 	figure(w, "build_info", "{version=\"" QD_VERSION "\"}", 1);
 }
 
-void qd_metrics_text(struct qd_metrics *metrics, struct qd_table *table,
-		     int64_t now, FILE *out)
+void qd_metrics_write(struct qd_metrics *metrics, struct qd_table *table,
+		      struct qd_aliases *aliases, int64_t now, bool openmetrics,
+		      FILE *out)
 {
-	struct writer w = { .out = out, .now = now };
+	struct writer w = { .out = out,
+			    .openmetrics = openmetrics,
+			    .now = now };
 
-	write_all(&w, metrics, table);
-}
-
-void qd_metrics_openmetrics(struct qd_metrics *metrics, struct qd_table *table,
-			    int64_t now, FILE *out)
-{
-	struct writer w = { .out = out, .openmetrics = true, .now = now };
-
-	write_all(&w, metrics, table);
-	fputs("# EOF\n", out);
+	write_daemon(&w, metrics);
+	write_table(&w, table);
+	if (aliases)
+		write_aliases(&w, aliases);
+	if (openmetrics)
+		fputs("# EOF\n", out);
 }

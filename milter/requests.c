@@ -50,7 +50,7 @@ static const char *feed_state(const struct qd_daemon *daemon,
 
 static void print_status(struct qd_daemon *daemon, FILE *out)
 {
-	struct qd_settings *settings = qd_daemon_settings(daemon, NULL);
+	struct qd_settings *settings = qd_daemon_settings(daemon, NULL, NULL);
 	struct qd_metrics *m = &daemon->metrics;
 	struct status s = { .out = out,
 			    .now = (int64_t)time(NULL),
@@ -74,18 +74,51 @@ static void print_status(struct qd_daemon *daemon, FILE *out)
 	qd_settings_unref(&settings);
 }
 
+/* "cached\tMAP\tKEY", checked by who keeps it: neither has to be there. */
+static void print_cached(struct qd_daemon *daemon, const char *request,
+			 FILE *out)
+{
+	const char *map = strchr(request, '\t') + 1;
+	const char *key = strchr(map, '\t');
+	struct qd_settings *settings;
+	struct qd_aliases *aliases;
+	char name[300], state[80] = "no such map";
+
+	settings = qd_daemon_settings(daemon, &aliases, NULL);
+	if (aliases && key && key - map < (int)sizeof(name)) {
+		memcpy(name, map, (size_t)(key - map));
+		name[key - map] = '\0';
+		qd_aliases_cached(aliases, name, key + 1, state, sizeof(state));
+	}
+	fprintf(out, "%s\n", state);
+	qd_aliases_unref(&aliases);
+	qd_settings_unref(&settings);
+}
+
+static void print_metrics(struct qd_daemon *daemon, bool openmetrics, FILE *out)
+{
+	struct qd_settings *settings;
+	struct qd_aliases *aliases;
+	const int64_t now = (int64_t)time(NULL);
+
+	settings = qd_daemon_settings(daemon, &aliases, NULL);
+	qd_metrics_write(&daemon->metrics, daemon->table, aliases, now,
+			 openmetrics, out);
+	qd_aliases_unref(&aliases);
+	qd_settings_unref(&settings);
+}
+
 int qd_requests_answer(struct qd_daemon *daemon, const char *request, FILE *out,
 		       struct qd_error *err)
 {
-	int64_t now = (int64_t)time(NULL);
-
 	if (strcmp(request, "status") == 0)
 		print_status(daemon, out);
 	else if (strcmp(request, "stats") == 0)
-		qd_metrics_text(&daemon->metrics, daemon->table, now, out);
+		print_metrics(daemon, false, out);
 	else if (strcmp(request, "metrics") == 0)
-		qd_metrics_openmetrics(&daemon->metrics, daemon->table, now,
-				       out);
+		print_metrics(daemon, true, out);
+	else if (strncmp(request, "cached\t", 7) == 0)
+		print_cached(daemon, request, out);
 	else if (strcmp(request, "ping") != 0)
 		return qd_error_set(err, EX_USAGE,
 				    "no such request; there are status, "

@@ -33,7 +33,7 @@ only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
 	milter/feed_load.c milter/feed_source.c \
 	tools/scan/publish_redis.c tools/scan/publish_redis_load.c
 only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
-	tools/ctl/list.c tools/ctl/query.c
+	tools/ctl/list.c tools/ctl/query.c tools/ctl/steps.c tools/ctl/steps.h
 only ldap.h
 
 # pure MODULE...: no socket, clock, log, file or process
@@ -53,7 +53,7 @@ for header in ages callbacks control daemon feed listen loop requests; do
 		milter/ages.c|milter/callbacks.c|milter/control.c) ;;
 		milter/daemon.c|milter/feed*.c|milter/listen.c) ;;
 		milter/loop.c|milter/main.c|milter/requests.c) ;;
-		milter/control_client.c|tools/ctl/daemon.c)
+		milter/control_client.c|tools/ctl/daemon.c|tools/ctl/query.c)
 			[ $header = control ] ||
 				complain "$file includes $header.h" ;;
 		*) complain "$file includes $header.h" ;;

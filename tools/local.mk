@@ -60,7 +60,9 @@ tools_quotadefer_ctl_SOURCES = \
 	tools/ctl/daemon.c \
 	tools/ctl/list.c \
 	tools/ctl/main.c \
-	tools/ctl/query.c
+	tools/ctl/query.c \
+	tools/ctl/steps.c \
+	tools/ctl/steps.h
 tools_quotadefer_ctl_LDADD = tools/ctl/libctl.a tools/scan/libscan.a \
 	$(QD_LIBS) $(JANSSON_LIBS)
 

@@ -55,6 +55,8 @@ struct qd_alias_watcher {
 int qd_aliases_open(const struct qd_settings *settings, bool strict,
 		    void (*say)(int priority, const char *text),
 		    struct qd_aliases **out, struct qd_error *err);
+
+/* One more reference; one less, the last one closes. NULL is fine to both. */
 struct qd_aliases *qd_aliases_ref(struct qd_aliases *aliases);
 void qd_aliases_unref(struct qd_aliases **aliases);
 

@@ -24,6 +24,9 @@ void qd_log_open(const char *ident, bool to_stderr, int max_priority);
 void qd_log(int priority, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* One line that is finished already; otherwise as qd_log. */
+void qd_log_text(int priority, const char *text);
+
 /* Is a line of that priority written? To save the making of it. */
 bool qd_log_is_on(int priority);
 

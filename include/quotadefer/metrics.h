@@ -54,13 +54,12 @@ void qd_metrics_rcpt(struct qd_metrics *metrics, const struct qd_answer *answer,
 		     int64_t nanoseconds);
 
 /*
- * Write all figures, with those of the table (view may be NULL: not
- * readable), as text lines "name value", or as OpenMetrics 1.0 with "# EOF".
+ * Write all figures, with those of the table and of the alias maps (NULL:
+ * none), as text lines "name value", or as OpenMetrics 1.0 with "# EOF".
  * Neither holds an address or a mailbox name.
  */
-void qd_metrics_text(struct qd_metrics *metrics, struct qd_table *table,
-		     int64_t now, FILE *out);
-void qd_metrics_openmetrics(struct qd_metrics *metrics, struct qd_table *table,
-			    int64_t now, FILE *out);
+void qd_metrics_write(struct qd_metrics *metrics, struct qd_table *table,
+		      struct qd_aliases *aliases, int64_t now, bool openmetrics,
+		      FILE *out);
 
 #endif

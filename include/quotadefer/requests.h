@@ -14,6 +14,7 @@
  *   stats    lines "name value"
  *   metrics  OpenMetrics text
  *   ping     nothing
+ *   cached   TAB MAP TAB KEY: the state of a key in the cache of an alias map
  *
  * Returns 0 or -1 with *err.
  */

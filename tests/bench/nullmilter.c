@@ -16,7 +16,7 @@ static int as_ours;
 static int ask_for_macros(SMFICTX *ctx)
 {
 	static char rcpt[] = "i f {auth_authen} {client_addr} {client_name} "
-			     "{client_port} {mail_addr}";
+			     "{client_port} {mail_addr} {rcpt_addr}";
 	static char data[] = "i";
 
 	return smfi_setsymlist(ctx, SMFIM_ENVRCPT, rcpt) == MI_SUCCESS &&

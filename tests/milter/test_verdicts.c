@@ -36,7 +36,7 @@ static void test_negotiation(void **state)
 	assert_int_equal(mc.steps, STEPS);
 	assert_string_equal(mc.symbols[3],
 			    "i f {auth_authen} {client_addr} {client_name} "
-			    "{client_port} {mail_addr}");
+			    "{client_port} {mail_addr} {rcpt_addr}");
 	assert_string_equal(mc.symbols[4], "i");
 	mc_close(&mc);
 	stop();

@@ -25,6 +25,7 @@ struct ctl {
 	bool openmetrics;     /* --openmetrics */
 	int64_t size;	      /* --size */
 	const char *sender;   /* --sender */
+	const char *client;   /* --client */
 	const char *argument; /* what follows the command */
 	struct compare_options compare;
 };

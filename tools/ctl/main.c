@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "quotadefer/log.h"
+#include "quotadefer/netblock.h"
 #include "quotadefer/value.h"
 
 #include "ctl.h"
@@ -13,7 +14,7 @@
 static const char usage[] =
 	"[-jnvVh] [-c FILE] [-o NAME=VALUE]... COMMAND\n"
 	"commands:\n"
-	"  query ADDRESS [--size BYTES] [--sender ADDRESS]\n"
+	"  query ADDRESS [--size BYTES] [--sender ADDRESS] [--client IP]\n"
 	"                     what would be answered to this recipient, and "
 	"why\n"
 	"  list               every record of the table\n"
@@ -58,6 +59,7 @@ static const struct command *find_command(const char *name)
 enum {
 	SIZE = 256,
 	SENDER,
+	CLIENT,
 	OPENMETRICS,
 	SMMAPD,
 	IMAP,
@@ -76,6 +78,20 @@ static bool take_size(struct ctl *ctl)
 		return true;
 	fprintf(stderr,
 		"%s: --size %s: not a size: write 512K, 64M, 4G or bytes\n",
+		ctl->common.program, optarg);
+	return false;
+}
+
+static bool take_client(struct ctl *ctl)
+{
+	struct qd_netblock block;
+
+	ctl->client = optarg;
+	if (!strchr(optarg, '/') && qd_netblock_parse(optarg, &block) == 0)
+		return true;
+	fprintf(stderr,
+		"%s: --client %s: not an address: write 192.0.2.1 or "
+		"2001:db8::1\n",
 		ctl->common.program, optarg);
 	return false;
 }
@@ -122,6 +138,8 @@ static bool take_option(struct ctl *ctl, int letter)
 	case SENDER:
 		ctl->sender = optarg;
 		return true;
+	case CLIENT:
+		return take_client(ctl);
 	case OPENMETRICS:
 		ctl->openmetrics = true;
 		return true;
@@ -139,6 +157,7 @@ static int read_arguments(int argc, char **argv, struct ctl *ctl,
 		{ "json", no_argument, NULL, 'j' },
 		{ "size", required_argument, NULL, SIZE },
 		{ "sender", required_argument, NULL, SENDER },
+		{ "client", required_argument, NULL, CLIENT },
 		{ "openmetrics", no_argument, NULL, OPENMETRICS },
 		{ "smmapd", required_argument, NULL, SMMAPD },
 		{ "imap", required_argument, NULL, IMAP },

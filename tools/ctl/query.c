@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "ctl.h"
+#include "steps.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "quotadefer/control.h"
 #include "quotadefer/deferline.h"
 #include "quotadefer/log.h"
 #include "quotadefer/metrics.h"
@@ -22,36 +23,28 @@ enum {
 	STATUS_UNKNOWN = EX_TEMPFAIL
 };
 
-/* One step of the decision, as a name and what came of it. */
-struct step {
-	const char *name;
-	char text[QD_ROOT_MAX * 4 + 200];
+enum {
+	CACHE_MS = 1000,
+	QUOTED = 2048
 };
 
-struct explanation {
-	struct step steps[16];
-	int count;
-	int status;
+/* The source that was heard of last. */
+struct freshest {
+	int64_t now, max_age, age;
+	struct qd_source src;
 };
 
-static void add_step(struct explanation *e, const char *name,
-		     const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+struct query {
+	struct ctl *ctl;
+	struct steps steps;
+	struct freshest freshest;
+	struct qd_aliases *aliases;
+	int targets, full;
+	bool no_filter; /* to ask for what is in its cache */
+};
 
-static void add_step(struct explanation *e, const char *name,
-		     const char *format, ...)
-{
-	struct step *step = &e->steps[e->count++];
-	va_list args;
-
-	step->name = name;
-	va_start(args, format);
-	vsnprintf(step->text, sizeof(step->text), format, args);
-	va_end(args);
-}
-
-static void explain_address(struct explanation *e, const char *typed,
-			    const struct qd_answer *answer)
+/* What was asked, and how the address is read. */
+static void explain_request(struct query *q)
 {
 	static const char *const kinds[] = {
 		[QD_ADDRESS_MAILBOX] = "",
@@ -59,42 +52,48 @@ static void explain_address(struct explanation *e, const char *typed,
 		[QD_ADDRESS_NULL] = "the null address",
 		[QD_ADDRESS_ODD] = "not an address that is looked up",
 	};
+	const struct ctl *ctl = q->ctl;
 	char local[QD_LOCAL_MAX * 4 + 8], quoted[QD_ROOT_MAX * 4];
 	char domain[QD_DOMAIN_MAX * 4 + 8];
+	struct qd_address address;
+	enum qd_address_kind kind = qd_address_parse(ctl->argument, &address);
 
-	add_step(e, "recipient", "%s",
-		 qd_log_quote(quoted, sizeof(quoted), typed));
-	qd_log_quote(local, sizeof(local), answer->address.local);
-	qd_log_quote(domain, sizeof(domain), answer->address.domain);
-	add_step(e, "address", "%s%s%s%s", local, domain[0] ? "@" : "", domain,
-		 kinds[answer->kind]);
+	steps_add(&q->steps, "recipient", "%s",
+		  qd_log_quote(quoted, sizeof(quoted), ctl->argument));
+	if (ctl->sender)
+		steps_add(&q->steps, "sender", "%s",
+			  qd_log_quote(quoted, sizeof(quoted), ctl->sender));
+	if (ctl->client)
+		steps_add(&q->steps, "client", "%s",
+			  qd_log_quote(quoted, sizeof(quoted), ctl->client));
+	if (ctl->size)
+		steps_add(&q->steps, "size", "%" PRId64, ctl->size);
+	qd_log_quote(local, sizeof(local), address.local);
+	qd_log_quote(domain, sizeof(domain), address.domain);
+	steps_add(&q->steps, "address", "%s%s%s%s", local, domain[0] ? "@" : "",
+		  domain, kinds[kind]);
 }
 
-static void explain_record(struct explanation *e,
-			   const struct qd_answer *answer)
+static void explain_record(struct query *q, const struct qd_answer *answer)
 {
 	const struct qd_record *rec = &answer->hit.rec;
 	char text[QD_RECORD_TEXT], usage[CTL_USAGE], since[32], age[32];
 
 	qd_record_format(rec, text);
-	add_step(e, "record", "%s", text + 2);
+	steps_add(&q->steps, "record", "%s", text + 2);
 	for (int i = 0; i < QD_RESOURCES; i++)
 		if (rec->usage[i].limit >= 0)
-			add_step(e, qd_resource_name((enum qd_resource)i), "%s",
-				 ctl_usage(rec, (enum qd_resource)i, usage));
-	add_step(e, "source", "%s", answer->hit.source);
+			steps_add(&q->steps,
+				  qd_resource_name((enum qd_resource)i), "%s",
+				  ctl_usage(rec, (enum qd_resource)i, usage));
+	steps_add(&q->steps, "source", "%s", answer->hit.source);
 	if (rec->since)
-		add_step(e, "since", "%s", qd_time_text(rec->since, since));
-	add_step(e, "age", "%s%s", ctl_age(answer->hit.age, age),
-		 rec->kept ? " (could not be read since)" : "");
-	add_step(e, "rule", "%s", qd_rule_name(answer->hit.rule));
+		steps_add(&q->steps, "since", "%s",
+			  qd_time_text(rec->since, since));
+	steps_add(&q->steps, "age", "%s%s", ctl_age(answer->hit.age, age),
+		  rec->kept ? " (could not be read since)" : "");
+	steps_add(&q->steps, "rule", "%s", qd_rule_name(answer->hit.rule));
 }
-
-/* The source that was heard of last. */
-struct freshest {
-	int64_t now, max_age, age;
-	struct qd_source src;
-};
 
 static int take_fresher(void *arg, const struct qd_source *src)
 {
@@ -123,38 +122,129 @@ static void find_freshest(struct ctl *ctl, struct qd_table *table, int64_t now,
 }
 
 /* No record: so it was not over at the last scan, and this old is that. */
-static void explain_absence(struct explanation *e, const struct freshest *f)
+static void explain_absence(struct query *q)
 {
+	const struct freshest *f = &q->freshest;
 	char age[32];
 
-	add_step(e, "root", "none in the table");
+	steps_add(&q->steps, "root", "none in the table");
 	if (!f->src.name[0])
 		return;
-	add_step(e, "age", "%s, source %s", ctl_age(f->age, age), f->src.name);
-	add_step(e, "rule", "%s", qd_rule_name(f->src.rule));
+	steps_add(&q->steps, "age", "%s, source %s", ctl_age(f->age, age),
+		  f->src.name);
+	steps_add(&q->steps, "rule", "%s", qd_rule_name(f->src.rule));
 }
 
-static void explain_mailbox(struct explanation *e,
-			    const struct qd_answer *answer,
-			    const struct freshest *freshest)
+static void explain_mailbox(struct query *q, const struct qd_answer *answer)
 {
 	char quoted[QD_ROOT_MAX * 4 + 8];
 
 	if (!answer->mailbox.name[0])
 		return;
-	add_step(e, "mailbox", "%s",
-		 qd_log_quote(quoted, sizeof(quoted), answer->mailbox.name));
+	steps_add(&q->steps, "mailbox", "%s",
+		  qd_log_quote(quoted, sizeof(quoted), answer->mailbox.name));
 	if (answer->root[0]) {
-		add_step(e, "root", "%s",
-			 qd_log_quote(quoted, sizeof(quoted), answer->root));
-		explain_record(e, answer);
+		steps_add(&q->steps, "root", "%s",
+			  qd_log_quote(quoted, sizeof(quoted), answer->root));
+		explain_record(q, answer);
 	} else if (answer->why == QD_WHY_NOT_FULL) {
-		explain_absence(e, freshest);
+		explain_absence(q);
 	}
 }
 
-static void explain_verdict(struct explanation *e, struct ctl *ctl,
-			    const struct qd_answer *answer)
+/* What the running filter has in its memory; ours is empty. */
+static void explain_cache(struct query *q, const char *map, const char *key)
+{
+	char request[QD_ALIAS_KEY_MAX + 320], state[128] = "";
+	struct qd_error err = { 0 };
+	FILE *out;
+
+	if (strncmp(map, "ldap:", 5) != 0 || q->no_filter)
+		return;
+	out = fmemopen(state, sizeof(state), "w");
+	if (!out)
+		return;
+	snprintf(request, sizeof(request), "cached\t%s\t%s", map, key);
+	q->no_filter = qd_control_ask(q->ctl->settings->control_socket, request,
+				      CACHE_MS, out, &err) < 0;
+	fclose(out);
+	state[strcspn(state, "\n")] = '\0';
+	if (q->no_filter)
+		steps_add(&q->steps, "cache", "not known: %s", err.text);
+	else
+		steps_add(&q->steps, "cache", "%s", state);
+}
+
+static void on_asked(void *arg, const struct qd_aliasmap *map, const char *key,
+		     enum qd_found found, const struct qd_aliasvalue *value,
+		     const struct qd_error *err)
+{
+	struct query *q = arg;
+	char quoted[QUOTED];
+
+	steps_group(&q->steps, "maps");
+	steps_add(&q->steps, "map", "%s", map->name);
+	steps_add(&q->steps, "key", "%s",
+		  qd_log_quote(quoted, sizeof(quoted), key));
+	if (value->detail[0])
+		steps_add(&q->steps, "how", "%s", value->detail);
+	explain_cache(q, map->name, key);
+	if (found == QD_FOUND)
+		steps_add(&q->steps, "answer", "%s", value->text);
+	else
+		steps_add(&q->steps, "answer", "%s",
+			  found == QD_ABSENT ? "nothing" : err->text);
+	steps_group(&q->steps, NULL);
+}
+
+static void explain_target(struct query *q, const struct qd_answer *answer)
+{
+	const struct qd_address *target = &answer->target;
+	char local[QD_LOCAL_MAX * 4 + 8], domain[QD_DOMAIN_MAX * 4 + 8];
+
+	if (answer->why == QD_WHY_NO_MAILBOX) {
+		steps_add(&q->steps, "target", "a program or a file");
+		return;
+	}
+	qd_log_quote(local, sizeof(local), target->local);
+	qd_log_quote(domain, sizeof(domain), target->domain);
+	steps_add(&q->steps, "target", "%s@%s", local, domain);
+}
+
+static void on_judged(void *arg, const struct qd_answer *answer)
+{
+	struct query *q = arg;
+
+	q->targets++;
+	q->full += answer->why == QD_WHY_FULL;
+	if (!q->aliases) {
+		explain_mailbox(q, answer);
+		return;
+	}
+	steps_group(&q->steps, "targets");
+	explain_target(q, answer);
+	explain_mailbox(q, answer);
+	steps_add(&q->steps, "judged", "%s", qd_why_text(answer->why));
+	steps_group(&q->steps, NULL);
+}
+
+/* Together they decide; what decided is also what JSON has at the top. */
+static void explain_targets(struct query *q, const struct qd_answer *answer)
+{
+	const char *rule =
+		q->ctl->settings->alias_rule == QD_ALIAS_ANY ? "any" : "all";
+
+	if (!q->aliases || !q->targets)
+		return;
+	steps_add(&q->steps, "alias_rule", "%s: %d of %d full", rule, q->full,
+		  q->targets);
+	q->steps.json_only = true;
+	explain_mailbox(q, answer);
+	q->steps.json_only = false;
+}
+
+static void explain_verdict(struct query *q, const struct qd_answer *answer,
+			    int status)
 {
 	static const char *const verdicts[] = {
 		[QD_PASS] = "pass",
@@ -163,22 +253,26 @@ static void explain_verdict(struct explanation *e, struct ctl *ctl,
 	};
 	struct qd_reply reply = { 0 };
 
-	if (answer->why == QD_WHY_TABLE)
-		add_step(e, "error", "%s", answer->err.text);
-	if (e->status == STATUS_UNKNOWN)
-		add_step(e, "verdict", "unknown, so pass: %s",
-			 answer->why == QD_WHY_NOT_FULL ?
-				 "every source is older than max_age" :
-				 qd_why_text(answer->why));
+	if (answer->why == QD_WHY_TABLE || answer->why == QD_WHY_ALIAS)
+		steps_add(&q->steps, "error", "%s", answer->err.text);
+	if (status == STATUS_UNKNOWN)
+		steps_add(&q->steps, "verdict", "unknown, so pass: %s",
+			  answer->why == QD_WHY_NOT_FULL ?
+				  "every source is older than max_age" :
+				  qd_why_text(answer->why));
 	else
-		add_step(e, "verdict", "%s: %s", verdicts[answer->verdict],
-			 qd_why_text(answer->why));
+		steps_add(&q->steps, "verdict", "%s%s: %s",
+			  verdicts[answer->verdict],
+			  answer->at_data ? ", at the DATA command" : "",
+			  qd_why_text(answer->why));
 	if (answer->verdict == QD_PASS) {
-		add_step(e, "reply", "none of ours; the MTA goes on (250)");
+		steps_add(&q->steps, "reply",
+			  "none of ours; the MTA goes on (250)");
 		return;
 	}
-	qd_reply_defer(ctl->settings, answer->resource, &reply);
-	add_step(e, "reply", "%s %s %s", reply.code, reply.dsn, reply.text);
+	qd_reply_defer(q->ctl->settings, answer->resource, &reply);
+	steps_add(&q->steps, "reply", "%s %s %s", reply.code, reply.dsn,
+		  reply.text);
 }
 
 /* That a root is not in the table says nothing if the table is all old. */
@@ -195,52 +289,67 @@ static int exit_status(const struct qd_answer *answer,
 	return STATUS_PASS;
 }
 
-static void print_text(const struct explanation *e)
+static void print(const struct query *q, int status)
 {
-	for (int i = 0; i < e->count; i++)
-		printf("%-20s%s\n", e->steps[i].name, e->steps[i].text);
-}
+	json_t *object;
 
-static void print_json(const struct explanation *e)
-{
-	json_t *object = json_object();
-
-	for (int i = 0; i < e->count; i++)
-		json_object_set_new(object, e->steps[i].name,
-				    json_string(e->steps[i].text));
-	json_object_set_new(object, "status", json_integer(e->status));
+	if (!q->ctl->json) {
+		steps_print(&q->steps);
+		return;
+	}
+	object = steps_json(&q->steps);
+	json_object_set_new(object, "status", json_integer(status));
 	json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(object);
 }
 
+static int decide(struct query *q, struct qd_table *table)
+{
+	const struct qd_rcpt_watcher watcher = {
+		.aliases = { .arg = q, .asked = on_asked },
+		.judged = on_judged,
+	};
+	const struct qd_request request = {
+		.rcpt = q->ctl->argument,
+		.sender = q->ctl->sender,
+		.client = q->ctl->client,
+		.size = q->ctl->size,
+		.watcher = &watcher,
+	};
+	static struct qd_answer answer;
+	int status;
+
+	explain_request(q);
+	qd_rcpt_decide(q->ctl->settings, q->aliases, table, &request,
+		       q->freshest.now, &answer);
+	status = exit_status(&answer, &q->freshest);
+	explain_targets(q, &answer);
+	explain_verdict(q, &answer, status);
+	return status;
+}
+
 int ctl_query(struct ctl *ctl)
 {
-	static struct explanation e;
-	static struct qd_answer answer;
-	const struct qd_request request = {
-		.rcpt = ctl->argument,
-		.sender = ctl->sender,
-		.size = ctl->size,
-	};
-	int64_t now = (int64_t)time(NULL);
-	struct freshest freshest;
+	static struct query q;
+	struct qd_error err = { 0 };
 	struct qd_table *table;
-	int ignored;
+	int status;
 
-	table = ctl_open_table(ctl, &ignored);
-	if (!table)
+	q.ctl = ctl;
+	if (qd_aliases_open(ctl->settings, false, qd_log_text, &q.aliases,
+			    &err) < 0)
+		return qd_options_fail(&ctl->common, &err);
+	table = ctl_open_table(ctl, &status);
+	if (!table) {
+		qd_aliases_unref(&q.aliases);
 		return STATUS_UNKNOWN;
-	qd_rcpt_decide(ctl->settings, NULL, table, &request, now, &answer);
-	find_freshest(ctl, table, now, &freshest);
-	e.status = exit_status(&answer, &freshest);
-	explain_address(&e, ctl->argument, &answer);
-	explain_mailbox(&e, &answer, &freshest);
-	explain_verdict(&e, ctl, &answer);
-	if (ctl->json)
-		print_json(&e);
-	else
-		print_text(&e);
+	}
+	find_freshest(ctl, table, (int64_t)time(NULL), &q.freshest);
+	status = decide(&q, table);
+	print(&q, status);
+	steps_free(&q.steps);
 	qd_table_close(&table);
-	return e.status;
+	qd_aliases_unref(&q.aliases);
+	return status;
 }

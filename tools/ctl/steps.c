@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "steps.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct step {
+	const char *name, *group;
+	int number; /* of the group */
+	bool json_only;
+	char *text;
+};
+
+void steps_group(struct steps *steps, const char *kind)
+{
+	steps->group = kind;
+	steps->groups += kind != NULL;
+}
+
+void steps_add(struct steps *steps, const char *name, const char *format, ...)
+{
+	struct step *items, *step;
+	va_list args;
+	int length;
+
+	items = realloc(steps->items,
+			((size_t)steps->count + 1) * sizeof(*items));
+	if (!items)
+		return;
+	steps->items = items;
+	step = &items[steps->count];
+	step->name = name;
+	step->group = steps->group;
+	step->number = steps->groups;
+	step->json_only = steps->json_only;
+	va_start(args, format);
+	length = vasprintf(&step->text, format, args);
+	va_end(args);
+	steps->count += length >= 0;
+}
+
+void steps_print(const struct steps *steps)
+{
+	for (int i = 0; i < steps->count; i++)
+		if (!steps->items[i].json_only)
+			printf("%-20s%s\n", steps->items[i].name,
+			       steps->items[i].text);
+}
+
+static json_t *list_of(json_t *all, const char *kind)
+{
+	json_t *list = json_object_get(all, kind);
+
+	if (!list) {
+		list = json_array();
+		json_object_set_new(all, kind, list);
+	}
+	return list;
+}
+
+json_t *steps_json(const struct steps *steps)
+{
+	json_t *all = json_object(), *group = NULL, *into;
+	int number = 0;
+
+	for (int i = 0; i < steps->count; i++) {
+		const struct step *step = &steps->items[i];
+
+		if (step->group && step->number != number) {
+			group = json_object();
+			json_array_append_new(list_of(all, step->group), group);
+			number = step->number;
+		}
+		into = step->group ? group : all;
+		json_object_set_new(into, step->name, json_string(step->text));
+	}
+	return all;
+}
+
+void steps_free(struct steps *steps)
+{
+	for (int i = 0; i < steps->count; i++)
+		free(steps->items[i].text);
+	free(steps->items);
+	*steps = (struct steps){ 0 };
+}
