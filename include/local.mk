@@ -13,6 +13,7 @@ noinst_HEADERS = \
 	include/quotadefer/error.h \
 	include/quotadefer/feed.h \
 	include/quotadefer/findings.h \
+	include/quotadefer/fold.h \
 	include/quotadefer/found.h \
 	include/quotadefer/guard.h \
 	include/quotadefer/imapdconf.h \

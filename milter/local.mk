@@ -7,6 +7,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/control_client.c \
 	milter/deferline.c \
 	milter/error.c \
+	milter/fold.c \
 	milter/log.c \
 	milter/logqueue.c \
 	milter/metrics.c \
@@ -39,7 +40,8 @@ milter_libquotadefer_a_SOURCES = \
 	milter/table_view.c \
 	milter/utf8.c \
 	milter/value.c
-QD_LIBS = milter/libquotadefer.a $(LMDB_LIBS) $(HIREDIS_LIBS) $(CONFUSE_LIBS)
+QD_LIBS = milter/libquotadefer.a $(LMDB_LIBS) $(HIREDIS_LIBS) $(CONFUSE_LIBS) \
+	$(ICU_LIBS)
 
 sbin_PROGRAMS += milter/quotadefer-milter
 milter_quotadefer_milter_SOURCES = \

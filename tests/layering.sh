@@ -35,10 +35,11 @@ only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
 only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
 	tools/ctl/list.c tools/ctl/query.c tools/ctl/steps.c tools/ctl/steps.h
 only ldap.h
+only unicode/ucasemap.h milter/fold.c
 
 # pure MODULE...: no socket, clock, log, file or process
 for module in address naming record policy reply utf8 value source rcpt \
-		rootset; do
+		rootset fold; do
 	if grep -nE '#include <(sys/socket|sys/stat|time|syslog|unistd|fcntl|poll|signal|pthread)\.h>|quotadefer/log\.h' \
 		milter/$module.c include/quotadefer/$module.h; then
 		complain "milter/$module.c must be pure"

@@ -18,6 +18,7 @@ UNIT_TESTS = \
 	tests/unit/test_address \
 	tests/unit/test_asker \
 	tests/unit/test_compare \
+	tests/unit/test_fold \
 	tests/unit/test_guard \
 	tests/unit/test_imapdconf \
 	tests/unit/test_log \
