@@ -4,6 +4,7 @@ noinst_LIBRARIES += milter/libquotadefer.a
 milter_libquotadefer_a_SOURCES = \
 	milter/address.c \
 	milter/alias_stub_tmp.c \
+	milter/aliasmap.c \
 	milter/control_client.c \
 	milter/deferline.c \
 	milter/error.c \

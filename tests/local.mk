@@ -81,6 +81,11 @@ tests_support_libsupport_a_SOURCES = \
 	tests/support/scratch.h
 AM_CPPFLAGS += -I$(top_srcdir)/tests/support
 
+# asks alias maps, for comparison with postmap -q
+check_PROGRAMS += tests/support/aliasquery
+tests_support_aliasquery_SOURCES = tests/support/aliasquery.c
+tests_support_aliasquery_LDADD = $(QD_LIBS)
+
 # for contrib/try
 EXTRA_PROGRAMS += tests/support/smtptalk
 tests_support_smtptalk_SOURCES = \
