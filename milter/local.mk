@@ -5,6 +5,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/address.c \
 	milter/alias_stub_tmp.c \
 	milter/aliasmap.c \
+	milter/breaker.c \
 	milter/control_client.c \
 	milter/deferline.c \
 	milter/error.c \

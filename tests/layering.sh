@@ -39,7 +39,7 @@ only unicode/ucasemap.h milter/fold.c
 
 # pure MODULE...: no socket, clock, log, file or process
 for module in address naming record policy reply utf8 value source rcpt \
-		rootset fold; do
+		rootset fold breaker; do
 	if grep -nE '#include <(sys/socket|sys/stat|time|syslog|unistd|fcntl|poll|signal|pthread)\.h>|quotadefer/log\.h' \
 		milter/$module.c include/quotadefer/$module.h; then
 		complain "milter/$module.c must be pure"

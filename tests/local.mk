@@ -17,6 +17,7 @@ TESTS += tests/layering.sh tests/docs.sh
 UNIT_TESTS = \
 	tests/unit/test_address \
 	tests/unit/test_asker \
+	tests/unit/test_breaker \
 	tests/unit/test_compare \
 	tests/unit/test_fold \
 	tests/unit/test_guard \
