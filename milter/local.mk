@@ -42,8 +42,23 @@ milter_libquotadefer_a_SOURCES = \
 	milter/table_view.c \
 	milter/utf8.c \
 	milter/value.c
+# alias maps of the kind ldap:, or an error in place of them
+if HAVE_LDAP
+milter_libquotadefer_a_SOURCES += \
+	milter/alias_ldap.c \
+	milter/alias_ldap_connection.c \
+	milter/alias_ldap_domain.c \
+	milter/alias_ldap_expand.c \
+	milter/alias_ldap_file.c \
+	milter/alias_ldap_impl.h \
+	milter/alias_ldap_pool.c \
+	milter/alias_ldap_search.c \
+	milter/alias_ldap_table.c
+else
+milter_libquotadefer_a_SOURCES += milter/alias_ldap_none.c
+endif
 QD_LIBS = milter/libquotadefer.a $(LMDB_LIBS) $(HIREDIS_LIBS) $(CONFUSE_LIBS) \
-	$(ICU_LIBS)
+	$(ICU_LIBS) $(LDAP_LIBS)
 
 sbin_PROGRAMS += milter/quotadefer-milter
 milter_quotadefer_milter_SOURCES = \

@@ -34,7 +34,7 @@ only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
 	tools/scan/publish_redis.c tools/scan/publish_redis_load.c
 only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
 	tools/ctl/list.c tools/ctl/query.c tools/ctl/steps.c tools/ctl/steps.h
-only ldap.h
+only ldap.h milter/alias_ldap_connection.c milter/alias_ldap_search.c
 only unicode/ucasemap.h milter/fold.c
 
 # pure MODULE...: no socket, clock, log, file or process
@@ -80,7 +80,7 @@ for header in changes crew findings guard imapdconf load progress publish quotad
 done
 
 # private headers stay with their module
-for impl in table settings feed; do
+for impl in alias_ldap table settings feed; do
 	for file in $(grep -l "${impl}_impl.h" milter/*.c tools/*/*.c); do
 		case $file in
 		milter/$impl*.c) ;;
