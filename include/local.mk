@@ -4,6 +4,7 @@ noinst_HEADERS = \
 	include/quotadefer/ages.h \
 	include/quotadefer/aliases.h \
 	include/quotadefer/aliasmap.h \
+	include/quotadefer/aliastargets.h \
 	include/quotadefer/breaker.h \
 	include/quotadefer/callbacks.h \
 	include/quotadefer/changes.h \
