@@ -4,7 +4,10 @@ noinst_LIBRARIES += milter/libquotadefer.a
 milter_libquotadefer_a_SOURCES = \
 	milter/address.c \
 	milter/alias_stub_tmp.c \
+	milter/alias_tokens.c \
+	milter/alias_tokens.h \
 	milter/aliasmap.c \
+	milter/aliastargets.c \
 	milter/breaker.c \
 	milter/control_client.c \
 	milter/deferline.c \

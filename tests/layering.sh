@@ -39,7 +39,7 @@ only unicode/ucasemap.h milter/fold.c
 
 # pure MODULE...: no socket, clock, log, file or process
 for module in address naming record policy reply utf8 value source rcpt \
-		rootset fold breaker; do
+		rootset fold aliastargets breaker; do
 	if grep -nE '#include <(sys/socket|sys/stat|time|syslog|unistd|fcntl|poll|signal|pthread)\.h>|quotadefer/log\.h' \
 		milter/$module.c include/quotadefer/$module.h; then
 		complain "milter/$module.c must be pure"
@@ -80,8 +80,8 @@ for header in changes crew findings guard imapdconf load progress publish quotad
 done
 
 # private headers stay with their module
-for impl in alias_ldap table settings feed; do
-	for file in $(grep -l "${impl}_impl.h" milter/*.c tools/*/*.c); do
+for impl in alias alias_ldap table settings feed; do
+	for file in $(grep -lE "\"${impl}_(impl|tokens)\.h" milter/*.c tools/*/*.c); do
 		case $file in
 		milter/$impl*.c) ;;
 		*) complain "$file includes ${impl}_impl.h" ;;

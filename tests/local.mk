@@ -16,6 +16,7 @@ TESTS += tests/layering.sh tests/docs.sh
 
 UNIT_TESTS = \
 	tests/unit/test_address \
+	tests/unit/test_aliastargets \
 	tests/unit/test_asker \
 	tests/unit/test_breaker \
 	tests/unit/test_compare \
