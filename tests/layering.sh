@@ -35,6 +35,7 @@ only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
 only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
 	tools/ctl/list.c tools/ctl/query.c tools/ctl/steps.c tools/ctl/steps.h
 only ldap.h milter/alias_ldap_connection.c milter/alias_ldap_search.c
+only uthash.h milter/alias_content.c milter/alias_include.c
 only unicode/ucasemap.h milter/fold.c
 
 # pure MODULE...: no socket, clock, log, file or process

@@ -16,6 +16,7 @@ TESTS += tests/layering.sh tests/docs.sh
 
 UNIT_TESTS = \
 	tests/unit/test_address \
+	tests/unit/test_alias_text \
 	tests/unit/test_aliastargets \
 	tests/unit/test_asker \
 	tests/unit/test_breaker \
@@ -48,12 +49,14 @@ MILTER_TESTS = \
 # those with threads of ours in them
 THREADED_TESTS = \
 	$(MILTER_TESTS) \
+	tests/unit/test_alias_text \
 	tests/unit/test_quotalegacy \
 	tests/unit/test_table \
 	tests/e2e/feed.py
 
 E2E_TESTS = \
 	tests/e2e/agreement.py \
+	tests/e2e/aliastext.py \
 	tests/e2e/compare.py \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \

@@ -94,9 +94,18 @@ int64_t qd_aliasmap_now_ms(void);
 /*
  * Open "texthash:/path" and "aliases:/path". A file that cannot be read is
  * an error; lines that Postfix would skip are skipped, and each is told to
- * say. With strict they are an error. A file that changes later is read
- * again by the first look-up after that; one that is then missing, unreadable
- * or has such lines is told to say once, and the old content stays.
+ * say. With strict they are an error.
+ *
+ * A file that changes later is read again by the first look-up after that.
+ * One that was written in place, and so may be caught half-written or empty,
+ * is used once it has been left alone for a second. One that is missing,
+ * unreadable, or has more lines to be skipped than the content in use, is
+ * told to say once, and the old content stays. A file that is empty for good
+ * is a map without entries.
+ *
+ * The files, those of ":include:" too, are read while mail comes in: the user
+ * that the filter runs as needs to be able to. An ":include:" file is bounded
+ * to 1 MB, a map to 64 MB. Keys are folded as with smtputf8_enable = yes.
  *
  * Returns 0 or -1 with *err, which names file and line. name is borrowed.
  */
