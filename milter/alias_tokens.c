@@ -29,9 +29,9 @@ static bool is_special(char c)
 static bool needs_quotes(const struct qd_alias_token *token)
 {
 	for (size_t i = 0; i < token->length; i++) {
-		char c = token->text[i];
+		unsigned char c = (unsigned char)token->text[i];
 
-		if ((c >= 0 && c <= ' ') || c == 0x7f || is_special(c))
+		if (c <= ' ' || c == 0x7f || is_special((char)c))
 			return true;
 	}
 	return false;

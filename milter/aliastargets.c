@@ -45,6 +45,17 @@ static void plain_add(struct plain *plain, const char *text, size_t length)
 	plain->text[plain->length] = '\0';
 }
 
+/*
+ * Words side by side can only be in angle brackets; Postfix joins them, with
+ * a blank if one of them is quoted.
+ */
+static bool needs_blank(const struct qd_alias_token *a,
+			const struct qd_alias_token *b)
+{
+	return a->text && b->text &&
+	       (a->kind == QD_TOKEN_QUOTED || b->kind == QD_TOKEN_QUOTED);
+}
+
 static void plain_text(struct span span, struct plain *plain)
 {
 	plain->length = 0;
@@ -57,6 +68,9 @@ static void plain_text(struct span span, struct plain *plain)
 			plain_add(plain, span.first->text, span.first->length);
 		else
 			plain_add(plain, &c, 1);
+		if (span.first + 1 < span.end &&
+		    needs_blank(span.first, span.first + 1))
+			plain_add(plain, " ", 1);
 	}
 }
 
@@ -172,7 +186,9 @@ static int read_address(struct parse *parse, struct span span,
 	if (domain.cut || domain.length > QD_DOMAIN_MAX)
 		return too_long(parse, "domain", QD_DOMAIN_MAX);
 	quote(&local, &domain, path);
-	if (qd_address_parse(path, &out->address) == want)
+	/* Postfix may yet take a local part with "@" first for a route */
+	if (local.text[0] != '@' &&
+	    qd_address_parse(path, &out->address) == want)
 		out->kind = QD_ALIASTARGET_ADDRESS;
 	return 0;
 }
@@ -348,38 +364,44 @@ static int parse_lines(struct parse *parse, const char *text)
 	return 0;
 }
 
+/* One target that is no address of anybody's mailbox. */
+static int parse_other(struct parse *parse)
+{
+	struct qd_aliastarget *target = one_more(parse);
+
+	if (!target)
+		return -1;
+	target->kind = QD_ALIASTARGET_OTHER;
+	return 0;
+}
+
 /*
  * Postfix puts the local part looked up in front of a text with "@" first,
- * and reads the result. Here it is "x", taken off again.
+ * and reads the result. Here it is "x", taken off again. Should there be more
+ * of them, all up to the last "@" is one local part, which nobody has.
  */
 static int parse_domain(struct parse *parse, const char *text)
 {
-	size_t size = strlen(text) + 2;
+	const char *last = strrchr(text, '@');
+	size_t size = strlen(last) + 2;
+	char *with_local = malloc(size);
 	struct qd_aliastarget *first;
-	char *with_local;
 	int rc;
 
-	if (strchr(text + 1, '@')) {
-		/* which Postfix makes one local part of */
-		first = one_more(parse);
-		if (first)
-			first->kind = QD_ALIASTARGET_OTHER;
-		return first ? 0 : -1;
-	}
-	with_local = malloc(size);
 	if (!with_local)
 		return qd_error_set(parse->err, EX_OSERR, "out of memory");
 	with_local[0] = 'x';
-	memcpy(with_local + 1, text, size - 1);
+	memcpy(with_local + 1, last, size - 1);
 	rc = parse_line(parse, with_local, size - 1);
 	free(with_local);
 	first = parse->targets.items;
-	if (rc == 0 && parse->targets.count &&
-	    first->kind == QD_ALIASTARGET_ADDRESS) {
-		first->kind = QD_ALIASTARGET_DOMAIN;
-		first->address.local[0] = '\0';
-	}
-	return rc;
+	if (rc < 0 || !parse->targets.count ||
+	    first->kind != QD_ALIASTARGET_ADDRESS)
+		return rc;
+	first->kind =
+		last == text ? QD_ALIASTARGET_DOMAIN : QD_ALIASTARGET_OTHER;
+	first->address.local[0] = '\0';
+	return 0;
 }
 
 int qd_aliastargets_parse(const char *text, enum qd_aliasmap_kind kind,
@@ -390,6 +412,8 @@ int qd_aliastargets_parse(const char *text, enum qd_aliasmap_kind kind,
 
 	if (kind == QD_ALIASMAP_LOCAL)
 		rc = parse_lines(&parse, text);
+	else if (!text[0] || strcmp(text, "<>") == 0)
+		rc = parse_other(&parse); /* mail to the null address */
 	else if (text[0] == '@')
 		rc = parse_domain(&parse, text);
 	else

@@ -56,6 +56,7 @@ THREADED_TESTS = \
 
 E2E_TESTS = \
 	tests/e2e/agreement.py \
+	tests/e2e/aliastargets.py \
 	tests/e2e/aliastext.py \
 	tests/e2e/compare.py \
 	tests/e2e/deliver.py \
@@ -90,6 +91,11 @@ AM_CPPFLAGS += -I$(top_srcdir)/tests/support
 check_PROGRAMS += tests/support/aliasquery
 tests_support_aliasquery_SOURCES = tests/support/aliasquery.c
 tests_support_aliasquery_LDADD = $(QD_LIBS)
+
+# what is in a text of a virtual(5) map, for comparison with cleanup(8)
+check_PROGRAMS += tests/support/aliastargets
+tests_support_aliastargets_SOURCES = tests/support/aliastargets.c
+tests_support_aliastargets_LDADD = $(QD_LIBS)
 
 # for contrib/try
 EXTRA_PROGRAMS += tests/support/smtptalk

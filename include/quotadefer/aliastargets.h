@@ -55,7 +55,8 @@ struct qd_aliastargets {
  * ":include:" file, each line of which is a text of its own.
  *
  * Returns 0 and *out, freed by the caller with qd_aliastargets_free; in the
- * order of text, with repetitions, and perhaps none. Or -1 with *err: more
+ * order of text, with repetitions, and perhaps none, which in a virtual map is
+ * a passing error to Postfix. Or -1 with *err: more
  * targets, a longer part of an address or a longer path than we have room
  * for, no memory.
  */

@@ -10,8 +10,8 @@
 
 /*
  * Targets as text: "local@domain" or "local@" for an address, "@domain" for a
- * domain, "*" for other, "<path" for an include file; a blank behind each. What
- * was looked at in a real Postfix is marked so in tests/e2e/aliastext.py.
+ * domain, "*" for other, "<path" for an include file; a blank behind each.
+ * tests/e2e/aliastargets.py asks a real Postfix.
  */
 static const struct {
 	const char *name;
@@ -37,9 +37,13 @@ static const struct {
 	{ "phrase", VIRTUAL, "Joe D. User <a@x.org>, b", "a@x.org b@ " },
 	{ "quoted phrase", VIRTUAL, "\"User, Joe\" <a@x.org>", "a@x.org " },
 	{ "word behind an angle", VIRTUAL, "<a@x.org> b", "a@x.org b@ " },
-	{ "nothing in angles", VIRTUAL, "<>", "" },
+	{ "null address", VIRTUAL, "<>", "* " },
+	{ "nothing in angles", VIRTUAL, "<> ", "" },
 	{ "right angle alone", VIRTUAL, "a@x.org>", "a@x.org " },
 	{ "left angle alone", VIRTUAL, "<a@x.org", "* " },
+	{ "words in angles", VIRTUAL, "<a b@x.org>", "ab@x.org " },
+	{ "quoted words in angles", VIRTUAL, "<a \"b\"@x.org>", "a b@x.org " },
+	{ "quoted, like a route", VIRTUAL, "\"@a:b\"@x.org", "* " },
 	{ "comment", VIRTUAL, "a@x.org (Joe, User)", "a@x.org " },
 	{ "comment inside", VIRTUAL, "a(one (two))@x.org", "a@x.org " },
 	{ "comment without end", VIRTUAL, "a@x.org (b, c", "a@x.org " },
@@ -59,6 +63,8 @@ static const struct {
 	{ "domain", VIRTUAL, "@x.org", "@x.org " },
 	{ "domain and another", VIRTUAL, "@x.org, b", "@x.org b@ " },
 	{ "domain and an address", VIRTUAL, "@x.org, b@y.org", "* " },
+	{ "domain, an address and more", VIRTUAL, "@x.org, b@y.org, c",
+	  "* c@ " },
 	{ "domain and a comment", VIRTUAL, "@x.org (all)", "@x.org " },
 	{ "domain later", VIRTUAL, "a@x.org, @y.org", "a@x.org * " },
 	{ "domain of nothing", VIRTUAL, "@", "* " },
@@ -77,7 +83,8 @@ static const struct {
 	{ "include is odd", VIRTUAL, ":include:/x", "* " },
 	{ "line break is a blank", VIRTUAL, "a@x.org\nb@x.org",
 	  "a@x.org b@x.org " },
-	{ "empty", VIRTUAL, "", "" },
+	{ "empty", VIRTUAL, "", "* " },
+	{ "empty", LOCAL, "", "" },
 	{ "only blanks", VIRTUAL, " \t", "" },
 	{ "only a comment", VIRTUAL, "(none)", "" },
 
