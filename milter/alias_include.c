@@ -72,8 +72,8 @@ void qd_alias_includes_free(struct qd_alias_includes **includes)
 
 /*
  * As local(8) of Postfix reads the file: lines of at most so many bytes, up to
- * a NUL, and "#" only as the first character makes a comment. In place; a
- * line feed more than there was is a NUL less, or one for each longest line.
+ * a NUL, and "#" only as the first character makes a comment. A line feed more
+ * than there was is a NUL less, or there is one for each longest line.
  */
 static char *read_lines(const char *text, size_t length)
 {
@@ -90,10 +90,10 @@ static char *read_lines(const char *text, size_t length)
 			step = (size_t)(feed - text) + 1;
 		size = strnlen(text, step);
 		if (size && *text != '#') {
+			if (out > lines && out[-1] != '\n')
+				*out++ = '\n';
 			memcpy(out, text, size);
 			out += size;
-			if (out[-1] != '\n')
-				*out++ = '\n';
 		}
 		text += step;
 	}

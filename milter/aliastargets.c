@@ -352,14 +352,16 @@ static int parse_line(struct parse *parse, const char *line, size_t length)
 	return rc;
 }
 
+/* The end of a line is part of it, and a blank in a quote that is open. */
 static int parse_lines(struct parse *parse, const char *text)
 {
 	while (*text) {
 		size_t length = strcspn(text, "\n");
 
+		length += text[length] == '\n';
 		if (parse_line(parse, text, length) < 0)
 			return -1;
-		text += length + (text[length] == '\n');
+		text += length;
 	}
 	return 0;
 }

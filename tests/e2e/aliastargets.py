@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is in a virtual alias map leads to the same addresses as in Postfix.
+"""What is in an alias map leads to the same addresses as in Postfix.
 
 Texts are drawn, from good addresses to a soup of punctuation. Each is put in
-a map of a real Postfix, mail is sent to its key, and where it was delivered
-to must be what we take from the text. QD_SEED=n repeats a run."""
+a virtual alias map of a real Postfix, or in an ":include:" file of aliases,
+mail is sent to its key, and where it was delivered to must be what we take
+from the text. QD_SEED=n repeats a run."""
 
 import os
 import pathlib
@@ -68,15 +69,24 @@ def unquoted(path):
     return path
 
 
+LINES = GOOD + ["# comment", " # none", "", "a@x.test,", "b%c", "d!e", '"f',
+                "g (h", "\tindented", "many " * 450, '"i@j"@x.test', "<>",
+                "k@[192.0.2.1]", "l\0m", "@x.test", "\\n", "o\r"]
+
+
+def draw_list(rng):
+    """A file, as people write them; no commands and no files."""
+    lines = rng.choices(LINES, k=rng.randrange(0, 8))
+    return "\n".join(lines) + rng.choice(["", "\n"])
+
+
 class Mx(parts.Postfix):
     """Takes mail for in.test, and discards it."""
 
-    def __init__(self, place):
+    def __init__(self, place, **settings):
         super().__init__(
             place, "mx", myorigin=ORIGIN, default_transport="discard",
-            virtual_alias_domains="in.test", local_transport="discard",
-            virtual_alias_maps=f"texthash:{place.dir}/virtual",
-            smtpd_client_message_rate_limit="0", in_flow_delay="0")
+            in_flow_delay="0", **settings)
 
     def send(self, recipients):
         """recipient: queue id, or None if it was refused, or is lost."""
@@ -90,12 +100,16 @@ class Mx(parts.Postfix):
                     if code == 250 else None
         return ids
 
-    def delivered(self, ids):
-        """recipient: set of addresses"""
-        for number in filter(None, ids.values()):
+    def wait_for(self, numbers):
+        for number in numbers:
             wait_for(f"{number} is gone",
                      lambda number=number:
                      f"{number}: removed" in self.text())
+
+    def delivered(self, ids):
+        """recipient: set of addresses"""
+        self.wait_for(filter(None, ids.values()))
+        self.wait_for(re.findall(r"\(forwarded as (\w+)\)", self.text()))
         found = {recipient: set() for recipient in ids}
         for match in re.finditer(r" to=<(.*)>, orig_to=<(k\d+@in\.test)>, ",
                                  self.text()):
@@ -103,56 +117,81 @@ class Mx(parts.Postfix):
         return found
 
 
-def ours(texts):
+def ours(*args, **kwargs):
     """For each text: (addresses, how many others)"""
-    done = subprocess.run([TARGETS], input="".join(t + "\n" for t in texts),
-                          stdout=subprocess.PIPE, timeout=60, check=True,
-                          text=True)
-    results = []
-    for number, block in enumerate(re.split(r"(?<=\n)\n|^\n", done.stdout,
-                                            flags=re.M)[:-1]):
-        addresses = set()
-        lines = block.splitlines()
-        assert not any(line.startswith("error") for line in lines), lines
-        for line in lines:
-            kind, _, rest = line.partition(" ")
-            if kind == "address":
-                local, domain = rest.split("\t")
-                addresses.add(f"{local}@{domain or ORIGIN}")
-            elif kind == "domain":
-                addresses.add(f"k{number}@{rest}")
-        results.append((addresses, lines.count("other")))
-    return results
+    done = subprocess.run([TARGETS, *args], stdout=subprocess.PIPE,
+                          timeout=60, check=True, text=True, **kwargs)
+    results = [(set(), [])]
+    for line in done.stdout.splitlines():
+        addresses, others = results[-1]
+        kind, _, rest = line.partition(" ")
+        if kind == "address":
+            local, domain = rest.split("\t")
+            addresses.add(f"{local}@{domain or ORIGIN}")
+        elif kind == "domain":
+            addresses.add(f"k{len(results) - 1}@{rest}")
+        elif kind == "":
+            results.append((set(), []))
+        else:
+            assert kind == "other", line
+            others.append(line)
+    return [(addresses, len(others)) for addresses, others in results[:-1]]
 
 
 class Targets(unittest.TestCase):
-    """Against cleanup(8) and what it asks."""
+    """Against where mail goes."""
 
-    def test_same_addresses(self):
-        texts = draw(random.Random(SEED))
-        keys = [f"k{i}@in.test" for i in range(len(texts))]
-        mine = ours(texts)
-        self.assertEqual(len(mine), len(texts))
-        with parts.Place() as place:
-            path = place.dir / "virtual"
-            path.write_text("".join(f"{k} {t}\n"
-                                    for k, t in zip(keys, texts)))
-            os.utime(path, (1e9, 1e9))
-            mx = place.start(Mx(place))
-            ids = mx.send(keys)
-            theirs = mx.delivered(ids)
+    def compare(self, texts, mine, ids, theirs):
         plain = 0
-        for key, text, (addresses, others) in zip(keys, texts, mine):
-            why = f"QD_SEED={SEED} {text}: {theirs[key]}, we say " \
+        self.assertEqual(len(mine), len(texts))
+        for number, (addresses, others) in enumerate(mine):
+            key = f"k{number}@in.test"
+            why = f"QD_SEED={SEED} {texts[number]}: {theirs[key]}, we say " \
                 f"{addresses} and {others} others"
-            self.assertEqual(ids[key] is None, not addresses and not others,
-                             why)
+            if ids[key] is None:
+                self.assertFalse(addresses or others, why)
             self.assertLessEqual(addresses, theirs[key], why)
             # what we make nothing of may be anything, but no more than that
             self.assertLessEqual(len(theirs[key] - addresses), others, why)
             plain += not others
         print(f"{len(texts)} texts, {plain} of plain addresses, "
               f"QD_SEED={SEED}")
+
+    def test_virtual(self):
+        texts = draw(random.Random(SEED))
+        keys = [f"k{i}@in.test" for i in range(len(texts))]
+        with parts.Place() as place:
+            path = place.dir / "virtual"
+            path.write_text("".join(f"{k} {t}\n"
+                                    for k, t in zip(keys, texts)))
+            os.utime(path, (1e9, 1e9))
+            mx = place.start(Mx(place, virtual_alias_domains="in.test",
+                                virtual_alias_maps=f"texthash:{path}"))
+            ids = mx.send(keys)
+            theirs = mx.delivered(ids)
+            self.assertIn(None, ids.values(), "a text without any address")
+        mine = ours(input="".join(t + "\n" for t in texts))
+        self.compare(texts, mine, ids, theirs)
+
+    def test_include(self):
+        rng = random.Random(SEED)
+        texts = [draw_list(rng) for _ in range(100)]
+        keys = [f"k{i}@in.test" for i in range(len(texts))]
+        with parts.Place() as place:
+            files = [place.dir / f"k{i}.list" for i in range(len(texts))]
+            for path, text in zip(files, texts):
+                path.write_bytes(text.encode())
+            # a text map has the form of virtual(5), for local(8) too
+            aliases = place.dir / "aliases"
+            aliases.write_text("".join(f"k{i} :include:{path}\n"
+                                       for i, path in enumerate(files)))
+            os.utime(aliases, (1e9, 1e9))
+            mx = place.start(Mx(place, mydestination="in.test",
+                                alias_maps=f"texthash:{aliases}"))
+            ids = mx.send(keys)
+            theirs = mx.delivered(ids)
+            mine = ours(f"aliases:{aliases}", *files)
+        self.compare(texts, mine, ids, theirs)
 
 
 if __name__ == "__main__":

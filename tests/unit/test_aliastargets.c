@@ -108,7 +108,7 @@ static const struct {
 	{ "include, relative", LOCAL, ":include:a", "<a " },
 	{ "domain is odd", LOCAL, "@x.org", "* " },
 	{ "lines", LOCAL, "a@x.org\nb, c\n\n", "a@x.org b@ c@ " },
-	{ "a quote ends with its line", LOCAL, "\"a\nb", "a@ b@ " },
+	{ "a quote ends with its line", LOCAL, "\"a\nb", "a @ b@ " },
 };
 
 static void print_all(const struct qd_aliastargets *targets, FILE *out)
