@@ -227,6 +227,22 @@ static enum qd_found answer(const struct included *file,
 	return QD_FOUND;
 }
 
+/* The path is from a list, which may be anybody's, and gets into the log. */
+static int check_path(const char *path, struct qd_error *err)
+{
+	for (const char *at = path; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			return qd_error_set(err, EX_DATAERR,
+					    ":include: with a control "
+					    "character in its path");
+	if (path[0] != '/')
+		return qd_error_set(err, EX_DATAERR,
+				    ":include:%s: the path must begin "
+				    "with \"/\"",
+				    path);
+	return 0;
+}
+
 enum qd_found qd_alias_includes_get(struct qd_alias_includes *includes,
 				    const char *path,
 				    void (*say)(int priority, const char *text),
@@ -238,12 +254,8 @@ enum qd_found qd_alias_includes_get(struct qd_alias_includes *includes,
 
 	value->text = NULL;
 	value->detail[0] = '\0';
-	if (path[0] != '/') {
-		qd_error_set(err, EX_DATAERR,
-			     ":include:%s: the path must begin with \"/\"",
-			     path);
+	if (check_path(path, err) < 0)
 		return QD_ERROR;
-	}
 	pthread_mutex_lock(&includes->lock);
 	file = find(includes, path);
 	if (file) {

@@ -451,6 +451,7 @@ static void test_include_errors(void **state)
 
 	(void)state;
 	expect_no_include(map, "relative", "must begin with");
+	expect_no_include(map, "/a\nb", "control character");
 	expect_no_include(map, scratch_path("nobody"), "No such file");
 	expect_no_include(map, scratch_path("nobody"), "No such file");
 	assert_int_equal(said_lines, 1);
