@@ -35,7 +35,9 @@ only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
 only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
 	tools/ctl/list.c tools/ctl/query.c tools/ctl/steps.c tools/ctl/steps.h
 only ldap.h milter/alias_ldap_connection.c milter/alias_ldap_search.c
-only uthash.h milter/alias_content.c milter/alias_include.c
+only uthash.h milter/alias_cache.c milter/alias_content.c milter/alias_hash.c \
+	milter/alias_include.c
+only utlist.h milter/alias_cache.c
 only unicode/ucasemap.h milter/fold.c
 
 # pure MODULE...: no socket, clock, log, file or process
@@ -88,6 +90,13 @@ for impl in alias alias_ldap table settings feed; do
 		*) complain "$file includes ${impl}_impl.h" ;;
 		esac
 	done
+done
+
+for file in $(grep -lE '"alias(es|_expand)_impl.h"' milter/*.c tools/*/*.c); do
+	case $file in
+	milter/alias_cache.c|milter/alias_hash.c) ;;
+	*) complain "$file includes a header of the aliases" ;;
+	esac
 done
 
 grep -nE '"(ctl|run|quotalegacy_impl)\.h"' milter/*.[ch] \

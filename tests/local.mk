@@ -16,6 +16,7 @@ TESTS += tests/layering.sh tests/docs.sh
 
 UNIT_TESTS = \
 	tests/unit/test_address \
+	tests/unit/test_alias_cache \
 	tests/unit/test_alias_text \
 	tests/unit/test_aliastargets \
 	tests/unit/test_asker \
@@ -49,6 +50,7 @@ MILTER_TESTS = \
 # those with threads of ours in them
 THREADED_TESTS = \
 	$(MILTER_TESTS) \
+	tests/unit/test_alias_cache \
 	tests/unit/test_alias_text \
 	tests/unit/test_quotalegacy \
 	tests/unit/test_table \
