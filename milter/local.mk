@@ -7,14 +7,19 @@ milter_libquotadefer_a_SOURCES = \
 	milter/alias_aliases.c \
 	milter/alias_cache.c \
 	milter/alias_content.c \
+	milter/alias_expand.c \
+	milter/alias_expand_impl.h \
 	milter/alias_file.c \
+	milter/alias_follow.c \
 	milter/alias_hash.c \
 	milter/alias_impl.h \
 	milter/alias_include.c \
+	milter/alias_keys.c \
 	milter/alias_slurp.c \
 	milter/alias_texthash.c \
 	milter/alias_tokens.c \
 	milter/alias_tokens.h \
+	milter/aliases.c \
 	milter/aliases_impl.h \
 	milter/aliasmap.c \
 	milter/aliastargets.c \

@@ -17,7 +17,9 @@ TESTS += tests/layering.sh tests/docs.sh
 UNIT_TESTS = \
 	tests/unit/test_address \
 	tests/unit/test_alias_cache \
+	tests/unit/test_alias_expand \
 	tests/unit/test_alias_text \
+	tests/unit/test_aliases \
 	tests/unit/test_aliastargets \
 	tests/unit/test_asker \
 	tests/unit/test_breaker \
