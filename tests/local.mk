@@ -60,6 +60,7 @@ THREADED_TESTS = \
 
 E2E_TESTS = \
 	tests/e2e/agreement.py \
+	tests/e2e/alias.py \
 	tests/e2e/aliastargets.py \
 	tests/e2e/aliastext.py \
 	tests/e2e/compare.py \
@@ -100,6 +101,11 @@ tests_support_aliasquery_LDADD = $(QD_LIBS)
 check_PROGRAMS += tests/support/aliastargets
 tests_support_aliastargets_SOURCES = tests/support/aliastargets.c
 tests_support_aliastargets_LDADD = $(QD_LIBS)
+
+# says where addresses lead to, for comparison with Postfix
+check_PROGRAMS += tests/support/aliasexpand
+tests_support_aliasexpand_SOURCES = tests/support/aliasexpand.c
+tests_support_aliasexpand_LDADD = $(QD_LIBS)
 
 # for contrib/try
 EXTRA_PROGRAMS += tests/support/smtptalk
