@@ -61,6 +61,7 @@ THREADED_TESTS = \
 E2E_TESTS = \
 	tests/e2e/agreement.py \
 	tests/e2e/alias.py \
+	tests/e2e/aliascache.py \
 	tests/e2e/aliastargets.py \
 	tests/e2e/aliastext.py \
 	tests/e2e/compare.py \
