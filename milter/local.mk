@@ -3,7 +3,6 @@
 noinst_LIBRARIES += milter/libquotadefer.a
 milter_libquotadefer_a_SOURCES = \
 	milter/address.c \
-	milter/alias_stub_tmp.c \
 	milter/alias_aliases.c \
 	milter/alias_cache.c \
 	milter/alias_content.c \
