@@ -22,6 +22,20 @@ static int parse_address(const char *text, unsigned char address[16])
 	return -1;
 }
 
+/* IPv4 as RFC 4291 2.5.5.2 writes it in IPv6 */
+static bool is_mapped(int family, const unsigned char address[16])
+{
+	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return family == AF_INET6 &&
+	       memcmp(address, mapped, sizeof(mapped)) == 0;
+}
+
+static void unmap(unsigned char address[16])
+{
+	memmove(address, address + 12, 4);
+}
+
 static bool same_prefix(const unsigned char *a, const unsigned char *b,
 			int bits)
 {
@@ -60,6 +74,11 @@ int qd_netblock_parse(const char *text, struct qd_netblock *out)
 	    qd_value_integer(text + length + 1, 0, prefix, &prefix) < 0)
 		return -1;
 	block.prefix = (int)prefix;
+	if (is_mapped(block.family, block.address) && block.prefix >= 96) {
+		block.family = AF_INET;
+		block.prefix -= 96;
+		unmap(block.address);
+	}
 	if (!host_bits_are_zero(&block))
 		return -1;
 	*out = block;
@@ -68,16 +87,15 @@ int qd_netblock_parse(const char *text, struct qd_netblock *out)
 
 bool qd_netblock_has(const struct qd_netblock *block, const char *address)
 {
-	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
 	unsigned char bytes[16];
 	int family;
 
 	if (strncasecmp(address, "IPv6:", 5) == 0)
 		address += 5;
 	family = parse_address(address, bytes);
-	if (family == AF_INET6 && memcmp(bytes, mapped, sizeof(mapped)) == 0) {
+	if (is_mapped(family, bytes)) {
 		family = AF_INET;
-		memmove(bytes, bytes + sizeof(mapped), 4);
+		unmap(bytes);
 	}
 	return family == block->family &&
 	       same_prefix(bytes, block->address, block->prefix);
