@@ -45,10 +45,12 @@ noinst_HEADERS = \
 	include/quotadefer/reply.h \
 	include/quotadefer/requests.h \
 	include/quotadefer/rootset.h \
+	include/quotadefer/session.h \
 	include/quotadefer/settings.h \
 	include/quotadefer/signals.h \
 	include/quotadefer/socketspec.h \
 	include/quotadefer/source.h \
 	include/quotadefer/table.h \
+	include/quotadefer/template.h \
 	include/quotadefer/utf8.h \
 	include/quotadefer/value.h

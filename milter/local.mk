@@ -45,6 +45,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/settings.c \
 	milter/settings_file.c \
 	milter/settings_impl.h \
+	milter/settings_notes.c \
 	milter/settings_raw.c \
 	milter/settings_read.c \
 	milter/settings_spec.c \
@@ -57,6 +58,7 @@ milter_libquotadefer_a_SOURCES = \
 	milter/table_guard.c \
 	milter/table_impl.h \
 	milter/table_view.c \
+	milter/template.c \
 	milter/utf8.c \
 	milter/value.c
 # alias maps of the kind ldap:, or an error in place of them
@@ -92,6 +94,7 @@ milter_quotadefer_milter_SOURCES = \
 	milter/loop.c \
 	milter/main.c \
 	milter/requests.c \
+	milter/session.c \
 	milter/signals.c \
 	milter/sigwait.c
 milter_quotadefer_milter_LDADD = $(QD_LIBS) $(MILTER_LIBS)

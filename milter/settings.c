@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "quotadefer/log.h"
 #include "quotadefer/source.h"
+#include "quotadefer/template.h"
 
 /* "a.example, b.example" for a setting that takes several values */
 static int add_words(struct qd_raw *raw, const char *text)
@@ -107,32 +109,78 @@ static int add_fallback(const struct qd_spec *spec, struct qd_raw *raw)
 	return qd_raw_add(raw, host);
 }
 
+/* The same of a setting by its name. */
+static int bad_setting(const struct qd_loaded *loaded, const char *name,
+		       const char *value, const char *why, struct qd_error *err)
+{
+	int which = qd_spec_find(name);
+
+	return bad_value(&qd_specs[which], &loaded->raw[which], value, why,
+			 err);
+}
+
+/* A word in braces that nobody replaces would be sent as it is. */
+static int check_template(const struct qd_loaded *loaded, const char *name,
+			  const char *text, struct qd_error *err)
+{
+	char why[128];
+	size_t length;
+	const char *word = qd_template_unknown(text, &length);
+
+	if (!word)
+		return 0;
+	snprintf(why, sizeof(why),
+		 "there is no %.*s%s; there are {resource} and {recipient}",
+		 (int)(length > 40 ? 40 : length), word,
+		 length > 40 ? "..." : "");
+	return bad_setting(loaded, name, text, why, err);
+}
+
+static int check_mode_domains(const struct qd_loaded *loaded,
+			      struct qd_error *err)
+{
+	const struct qd_settings *s = &loaded->settings;
+
+	for (size_t i = 0; i < s->mode_domain_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (strcasecmp(s->mode_domains[i].domain,
+				       s->mode_domains[j].domain) == 0)
+				return bad_setting(
+					loaded, "mode_domains",
+					s->mode_domains[i].domain,
+					"is there twice; keep one of the two",
+					err);
+	return 0;
+}
+
+static int read_sockets(struct qd_loaded *loaded, struct qd_error *err)
+{
+	struct qd_settings *s = &loaded->settings;
+	struct qd_error why = { 0 };
+
+	if (qd_socketspec_parse(s->socket, &s->socket_spec, &why) < 0)
+		return bad_setting(loaded, "socket", s->socket, why.text, err);
+	if (strcmp(s->control_socket, s->socket_spec.path) == 0)
+		return bad_setting(loaded, "control_socket", s->control_socket,
+				   "socket is there as well; they need a path "
+				   "each",
+				   err);
+	return 0;
+}
+
 /* Values whose form needs more words than one to explain. */
 static int read_composites(struct qd_loaded *loaded, struct qd_error *err)
 {
 	struct qd_settings *s = &loaded->settings;
 	struct qd_error why = { 0 };
-	int which;
 
-	if (qd_socketspec_parse(s->socket, &s->socket_spec, &why) < 0) {
-		which = qd_spec_find("socket");
-		return bad_value(&qd_specs[which], &loaded->raw[which],
-				 s->socket, why.text, err);
-	}
-	if (s->redis && qd_redisurl_parse(s->redis, &s->redis_url, &why) < 0) {
-		which = qd_spec_find("redis");
-		return bad_value(&qd_specs[which], &loaded->raw[which],
-				 s->redis, why.text, err);
-	}
-	if (strcmp(s->control_socket, s->socket_spec.path) == 0) {
-		which = qd_spec_find("control_socket");
-		return bad_value(&qd_specs[which], &loaded->raw[which],
-				 s->control_socket,
-				 "socket is there as well; they need a path "
-				 "each",
-				 err);
-	}
-	return 0;
+	if (s->redis && qd_redisurl_parse(s->redis, &s->redis_url, &why) < 0)
+		return bad_setting(loaded, "redis", s->redis, why.text, err);
+	if (read_sockets(loaded, err) < 0 ||
+	    check_mode_domains(loaded, err) < 0 ||
+	    check_template(loaded, "reply_text", s->reply_text, err) < 0)
+		return -1;
+	return check_template(loaded, "reject_text", s->reject_text, err);
 }
 
 static int read_settings(struct qd_loaded *loaded, struct qd_error *err)
@@ -237,9 +285,9 @@ static void print_value(FILE *out, const char *value)
 {
 	putc('"', out);
 	for (; *value; value++) {
-		if (*value == '"' || *value == '\\')
+		if (strchr("\"\\\n", *value))
 			putc('\\', out);
-		putc(*value, out);
+		putc(*value == '\n' ? 'n' : *value, out);
 	}
 	putc('"', out);
 }

@@ -7,6 +7,7 @@
 #include "quotadefer/address.h"
 #include "quotadefer/netblock.h"
 #include "quotadefer/source.h"
+#include "quotadefer/template.h"
 #include "quotadefer/value.h"
 
 static bool store(const char *text, char **field)
@@ -72,22 +73,43 @@ bool qd_read_text(const struct qd_spec *spec, const char *text, void *field)
 	       store(text, field);
 }
 
-/* A reply of several lines: "\n" between them. */
+/* "\\n" is a line break however it came here: -o and single quotes keep it. */
+static bool break_lines(const char *text, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; *text; text++) {
+		bool is_break = text[0] == '\\' && text[1] == 'n';
+
+		if (n + 1 >= size)
+			return false;
+		out[n++] = is_break ? '\n' : *text;
+		text += is_break;
+	}
+	out[n] = '\0';
+	return true;
+}
+
+/* A reply of one line or several, none of them empty. */
 bool qd_read_reply(const struct qd_spec *spec, const char *text, void *field)
 {
-	char line[481];
+	char reply[QD_TEMPLATE_MAX + 1];
+	int lines = 1;
 
 	(void)spec;
-	if (!text[0] || strlen(text) >= sizeof(line))
+	if (!break_lines(text, reply, sizeof(reply)) || !reply[0])
 		return false;
-	for (const char *p = text; *p; p++)
-		if (*p == '\n' && (p == text || p[1] == '\n' || !p[1]))
+	for (const char *p = reply; *p; p++) {
+		if (*p != '\n') {
+			if (*p < 0x20 || *p > 0x7e)
+				return false;
+			continue;
+		}
+		lines++;
+		if (p == reply || p[1] == '\n' || !p[1])
 			return false;
-	strcpy(line, text);
-	for (char *p = line; *p; p++)
-		if (*p == '\n')
-			*p = ' ';
-	return is_printable(line) && store(text, field);
+	}
+	return lines <= QD_TEMPLATE_LINES && store(reply, field);
 }
 
 /* RFC 3463: "4.2.2", a subject and a detail of up to three digits each */

@@ -9,8 +9,9 @@
 #define PERCENT	 "a share: write 0% to 100%"
 #define PATTERN	 "an address in which * stands for any characters"
 #define PATH	 "an absolute path of at most 255 bytes"
-#define REPLY \
-	"lines of printable ASCII, at most 480 characters, \\n between them"
+#define REPLY                                                            \
+	"1 to 8 lines of printable ASCII, at most 480 characters, with " \
+	"\\n between them"
 #define SOCKET "the absolute path of a socket, of at most 107 bytes"
 
 const char *const qd_mode_names[] = { "enforce", "monitor", NULL };

@@ -144,6 +144,13 @@ void qd_settings_unref(struct qd_settings **settings);
  */
 void qd_settings_print(const struct qd_settings *settings, FILE *out);
 
+/*
+ * Tell say of what is allowed but makes little sense, such as settings that
+ * have no effect together; each text is one line without an end.
+ */
+void qd_settings_notes(const struct qd_settings *settings,
+		       void (*say)(void *arg, const char *text), void *arg);
+
 /* Call each with the name and default of every setting, in manual order. */
 void qd_settings_each(void (*each)(void *arg, const char *name,
 				   const char *fallback),
