@@ -18,6 +18,13 @@ bool qd_policy_has_domain(const struct qd_settings *settings,
 			  const char *domain);
 
 /*
+ * True if a full recipient has been full for reject_after, as far as that is
+ * known: full_since of *answer is set, and not in the future.
+ */
+bool qd_policy_is_overdue(const struct qd_settings *settings, int64_t now,
+			  const struct qd_answer *answer);
+
+/*
  * What happens to a full recipient: sets verdict, at_data and why in *answer,
  * whose full_since is set. now is seconds since 1970.
  */

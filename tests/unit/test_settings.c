@@ -33,6 +33,23 @@ static void test_defaults(void **state)
 	assert_int_equal(s->max_age_ms, 3 * 3600 * 1000);
 	assert_int_equal(s->domains.count, 0);
 	assert_int_equal(s->probe_senders.count, 1);
+	assert_int_equal(s->mode_domain_count, 0);
+	assert_int_equal(s->enforce_share, 100);
+	assert_int_equal(s->exempt_recipients.count, 0);
+	assert_int_equal(s->exempt_senders.count, 0);
+	assert_int_equal(s->exempt_client_count, 0);
+	assert_string_equal(s->reply_enhanced_code, "4.2.2");
+	assert_string_equal(s->reply_text,
+			    "mailbox full, please try again later");
+	assert_int_equal(s->reject_after_ms, -1);
+	assert_int_equal(s->alias_maps.count, 0);
+	assert_int_equal(s->alias_rule, QD_ALIAS_ALL);
+	assert_int_equal(s->alias_timeout_ms, 2000);
+	assert_int_equal(s->alias_connect_timeout_ms, 500);
+	assert_int_equal(s->alias_search_timeout_ms, 1000);
+	assert_string_equal(s->recipient_delimiter, "+");
+	assert_null(s->myorigin);
+	assert_int_equal(s->mydestination.count, 0);
 	assert_string_equal(s->imapd_conf, "/etc/imapd.conf");
 	assert_true(s->source[0]);
 	qd_settings_unref(&s);
@@ -76,6 +93,151 @@ static void test_every_kind(void **state)
 	assert_int_equal(s->guard_roots, 10);
 	assert_string_equal(s->reply_text, "full, come back");
 	qd_settings_unref(&s);
+}
+
+static void test_policy(void **state)
+{
+	static const char text[] =
+		"mode_domains = { \"Example.org=monitor\" }\n"
+		"mode_domains += \"b.example=enforce\"\n"
+		"enforce_share = 25%\n"
+		"exempt_recipients = { \"ceo@example.org\", \"*@b.example\" }\n"
+		"exempt_senders = \"*@list.example\"\n"
+		"exempt_clients = { \"192.0.2.0/24\", \"2001:db8::/32\" }\n"
+		"reply_code = 452\n"
+		"reply_enhanced_code = \"4.2.1\"\n"
+		"reply_text = \"full\\nsee https://h/?{recipient}\"\n"
+		"reject_after = 30d\n"
+		"reject_text = '{resource}\\nfull'\n";
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	if (load(text, NULL, &s, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(s->mode_domain_count, 2);
+	assert_string_equal(s->mode_domains[0].domain, "Example.org");
+	assert_int_equal(s->mode_domains[0].mode, QD_MODE_MONITOR);
+	assert_int_equal(s->mode_domains[1].mode, QD_MODE_ENFORCE);
+	assert_int_equal(s->enforce_share, 25);
+	assert_int_equal(s->exempt_recipients.count, 2);
+	assert_string_equal(s->exempt_senders.items[0], "*@list.example");
+	assert_int_equal(s->exempt_client_count, 2);
+	assert_int_equal(s->exempt_clients[1].prefix, 32);
+	assert_string_equal(s->reply_enhanced_code, "4.2.1");
+	assert_string_equal(s->reply_text, "full\nsee https://h/?{recipient}");
+	assert_true(s->reject_after_ms == INT64_C(30) * 86400000);
+	assert_string_equal(s->reject_text, "{resource}\nfull");
+	qd_settings_unref(&s);
+}
+
+static void test_aliases(void **state)
+{
+	static const char text[] =
+		"alias_maps = { \"ldap:/etc/a.cf\", \"texthash:/etc/v\",\n"
+		"  \"aliases:/etc/aliases\" }\n"
+		"alias_rule = any\n"
+		"alias_timeout = 10ms\nalias_connect_timeout = 1m\n"
+		"alias_search_timeout = 3s\nalias_connections = 256\n"
+		"alias_cache_size = 100\nalias_cache_ttl = 0s\n"
+		"alias_negative_ttl = 0s\nalias_stale = 366d\n"
+		"recipient_delimiter = \"\"\nmyorigin = example.org\n"
+		"mydestination = { mx.example.org, localhost }\n";
+	struct qd_settings *s;
+	struct qd_error err;
+
+	(void)state;
+	if (load(text, NULL, &s, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(s->alias_maps.count, 3);
+	assert_string_equal(s->alias_maps.items[2], "aliases:/etc/aliases");
+	assert_int_equal(s->alias_rule, QD_ALIAS_ANY);
+	assert_int_equal(s->alias_timeout_ms, 10);
+	assert_int_equal(s->alias_connect_timeout_ms, 60000);
+	assert_int_equal(s->alias_search_timeout_ms, 3000);
+	assert_int_equal(s->alias_connections, 256);
+	assert_int_equal(s->alias_cache_size, 100);
+	assert_int_equal(s->alias_cache_ttl_ms, 0);
+	assert_int_equal(s->alias_negative_ttl_ms, 0);
+	assert_true(s->alias_stale_ms == INT64_C(366) * 86400000);
+	assert_string_equal(s->recipient_delimiter, "");
+	assert_string_equal(s->myorigin, "example.org");
+	assert_int_equal(s->mydestination.count, 2);
+	qd_settings_unref(&s);
+}
+
+/* Lines in a reply, by every way that a text may come. */
+static void test_lines(void **state)
+{
+	static const char *const ways[] = { "reply_text=a\\nb\\nc",
+					    "reply_text=a\nb\nc" };
+	struct qd_settings *s, *again;
+	struct qd_error err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(ways); i++) {
+		const char *const overrides[] = { ways[i], NULL };
+		char *text = NULL;
+		size_t length;
+		FILE *out = open_memstream(&text, &length);
+
+		assert_int_equal(load("", overrides, &s, &err), 0);
+		assert_string_equal(s->reply_text, "a\nb\nc");
+		/* printed on one line, to be read again */
+		qd_settings_print(s, out);
+		fclose(out);
+		assert_null(strstr(text, "\nb"));
+		assert_int_equal(load(text, NULL, &again, &err), 0);
+		assert_string_equal(again->reply_text, "a\nb\nc");
+		free(text);
+		qd_settings_unref(&s);
+		qd_settings_unref(&again);
+	}
+}
+
+static void add_note(void *arg, const char *text)
+{
+	char *all = arg;
+
+	assert_true(strlen(all) + strlen(text) < 2000);
+	strcat(strcat(all, text), "\n");
+}
+
+static void test_notes(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} notes[] = {
+		{ "", "" },
+		{ "reject_after = 1d\n", "" },
+		{ "reject_after = 23h\n", "reject_after is shorter than 1d" },
+		{ "mode_domains = \"b.org=monitor\"\n", "" },
+		{ "domains = B.org\nmode_domains = \"b.org=monitor\"\n", "" },
+		{ "domains = a.org\nmode_domains = \"b.org=monitor\"\n",
+		  "mode_domains has b.org, which is not in domains" },
+		{ "mode = monitor\nenforce_share = 5%\n", "" },
+		{ "enforce_share = 0%\n", "enforce_share is 0%: nobody" },
+		{ "exempt_clients = { \"::1\", \"0.0.0.0/0\" }\n",
+		  "exempt_clients has a network of all addresses" },
+		{ "defer_limit = 19\n", "" },
+		{ "defer_limit = 20\n", "defer_limit is 20 or more" },
+		{ "defer_limit = 0\n", "or none" },
+		{ "alias_timeout = 900ms\n", "alias_search_timeout end with" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(notes); i++) {
+		char all[2000] = "";
+		struct qd_settings *s;
+		struct qd_error err;
+
+		if (load(notes[i].text, NULL, &s, &err) < 0)
+			fail_msg("%s", err.text);
+		qd_settings_notes(s, add_note, all);
+		if (*notes[i].said ? !strstr(all, notes[i].said) : *all)
+			fail_msg("%s: got \"%s\"", notes[i].text, all);
+		qd_settings_unref(&s);
+	}
 }
 
 static void test_append(void **state)
@@ -141,8 +303,87 @@ static const struct {
 	  "a domain name" },
 	{ "pattern without an at", "probe_senders = \"double-bounce\"\n",
 	  "an address" },
-	{ "line break in the reply", "reply_text = \"a\\nb\"\n",
+	{ "nine lines", "reply_text = \"1\\n2\\n3\\n4\\n5\\n6\\n7\\n8\\n9\"\n",
+	  "not 1 to 8 lines of printable ASCII, at most 480 characters" },
+	{ "an empty line", "reply_text = \"a\\n\\nb\"\n", "1 to 8 lines" },
+	{ "line break at the end", "reply_text = \"a\\n\"\n", "1 to 8 lines" },
+	{ "line break at the start", "reject_text = '\\nb'\n",
+	  ":1: reject_text = \"\\nb\": not 1 to 8 lines" },
+	{ "carriage return", "reply_text = \"a\\rb\"\n", "printable ASCII" },
+	{ "UTF-8 in the reply", "reply_text = \"vollst\xc3\xa4ndig\"\n",
 	  "printable ASCII" },
+	{ "unknown word", "\nreply_text = \"full: {recipent}\"\n",
+	  ":2: reply_text = \"full: {recipent}\": there is no {recipent}; "
+	  "there are {resource} and {recipient}" },
+	{ "unknown word in the other", "reject_text = \"{Resource} full\"\n",
+	  ":1: reject_text = \"{Resource} full\": there is no {Resource}; " },
+	{ "permanent code", "reply_enhanced_code = \"5.2.2\"\n",
+	  ":1: reply_enhanced_code = \"5.2.2\": not a code such as 4.2.2" },
+	{ "short code", "reply_enhanced_code = \"4.2\"\n", "such as 4.2.2" },
+	{ "long code", "reply_enhanced_code = \"4.2.2222\"\n",
+	  "such as 4.2.2" },
+	{ "code and more", "reply_enhanced_code = \"4.2.2 \"\n",
+	  "such as 4.2.2" },
+	{ "code of letters", "reply_enhanced_code = \"4.x.2\"\n",
+	  "such as 4.2.2" },
+	{ "no mode", "mode_domains = { \"example.org\" }\n",
+	  ":1: mode_domains = \"example.org\": not a domain and its mode, "
+	  "such as \"example.org=monitor\"" },
+	{ "wrong mode", "mode_domains = { \"example.org=off\" }\n",
+	  "mode_domains = \"example.org=off\": not a domain and its mode" },
+	{ "no domain for the mode", "mode_domains = { \"=monitor\" }\n",
+	  "a domain and its mode" },
+	{ "no wildcards for the mode", "mode_domains = \"*.org=monitor\"\n",
+	  "a domain and its mode" },
+	{ "two modes of a domain",
+	  "\nmode_domains = { \"a.org=monitor\", \"A.org=enforce\" }\n",
+	  ":2: mode_domains = \"A.org\": is there twice; keep one" },
+	{ "share without a sign", "enforce_share = 10\n",
+	  "enforce_share = \"10\": not a share: write 0% to 100%" },
+	{ "share too large", "enforce_share = 101%\n", "0% to 100%" },
+	{ "negative share", "enforce_share = -1%\n", "0% to 100%" },
+	{ "recipient without an at", "exempt_recipients = { \"joe\" }\n",
+	  ":1: exempt_recipients = \"joe\": not an address in which *" },
+	{ "sender without an at", "exempt_senders = \"*\"\n",
+	  "exempt_senders = \"*\": not an address in which *" },
+	{ "client by name", "exempt_clients = \"mx.example.org\"\n",
+	  ":1: exempt_clients = \"mx.example.org\": not a network such as "
+	  "192.0.2.0/24 or 2001:db8::/32, all bits after the prefix zero" },
+	{ "host bits", "exempt_clients = { \"::1\", \"192.0.2.1/24\" }\n",
+	  "exempt_clients = \"192.0.2.1/24\": not a network" },
+	{ "no unit to reject", "reject_after = 30\n",
+	  "reject_after = \"30\": not never, or a duration: write" },
+	{ "rejected at once", "reject_after = 59s\n", "from 1m to 3660d" },
+	{ "rejected by our heirs", "reject_after = 3661d\n",
+	  "from 1m to 3660d" },
+	{ "map without a type", "alias_maps = { \"/etc/aliases\" }\n",
+	  ":1: alias_maps = \"/etc/aliases\": not a map: ldap:/path, "
+	  "texthash:/path or aliases:/path" },
+	{ "map of another type", "alias_maps = \"hash:/etc/aliases\"\n",
+	  "not a map" },
+	{ "map without a path", "alias_maps = \"ldap:aliases.cf\"\n",
+	  "not a map" },
+	{ "wrong rule", "alias_rule = some\n", "not all or any" },
+	{ "hasty", "alias_timeout = 9ms\n", "from 10ms to 1m" },
+	{ "patient", "alias_connect_timeout = 61s\n", "from 10ms to 1m" },
+	{ "patient search", "alias_search_timeout = 2m\n", "from 10ms to 1m" },
+	{ "no connections", "alias_connections = 0\n",
+	  "a number from 1 to 256" },
+	{ "little cache", "alias_cache_size = 99\n",
+	  "a number of entries from 100 to 100000000" },
+	{ "long cached", "alias_cache_ttl = 31d\n", "up to 30d" },
+	{ "long not there", "alias_negative_ttl = 31d\n", "up to 30d" },
+	{ "long stale", "alias_stale = 367d\n", "up to 366d" },
+	{ "nine delimiters", "recipient_delimiter = \"123456789\"\n",
+	  "the characters, at most 8" },
+	{ "at as a delimiter", "recipient_delimiter = \"@\"\n",
+	  "the characters, at most 8" },
+	{ "origin is a word", "myorigin = \"a b\"\n",
+	  "myorigin = \"a b\": not a domain name such as" },
+	{ "origin is a file", "myorigin = \"/etc/mailname\"\n",
+	  "a domain name such as" },
+	{ "destination", "mydestination = { \"$myhostname\" }\n",
+	  "mydestination = \"$myhostname\": not a domain name such as" },
 	{ "empty reply", "reply_text = \"\"\n", "printable ASCII" },
 	{ "set twice", "mode = monitor\ntable = \"/t\"\nmode = enforce\n",
 	  ":3: mode: set before, on line 1" },
@@ -251,14 +492,14 @@ static void test_variables(void **state)
 	(void)state;
 	setenv("QD_TEST", "/from/env", 1);
 	if (load("table = \"${QD_TEST}/t\" # ${QD_NO_SUCH}\n"
-		 "reply_text = 'costs ${QD_NO_SUCH}'\n"
+		 "pidfile = '/run/${QD_NO_SUCH}'\n"
 		 "/* it's \"${QD_NO_SUCH} */ socket = \"unix:/a\\\n"
 		 "/b\" # ${QD_NO_SUCH}\n"
 		 "prefix = \"${QD_NO_SUCH:-other}\"\n",
 		 NULL, &s, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_string_equal(s->table, "/from/env/t");
-	assert_string_equal(s->reply_text, "costs ${QD_NO_SUCH}");
+	assert_string_equal(s->pidfile, "/run/${QD_NO_SUCH}");
 	assert_string_equal(s->prefix, "other");
 	qd_settings_unref(&s);
 }
@@ -339,6 +580,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_kind),
+		cmocka_unit_test(test_policy),
+		cmocka_unit_test(test_aliases),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_notes),
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_overrides),
 		cmocka_unit_test(test_bad),
