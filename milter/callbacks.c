@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -15,89 +14,13 @@
 #include "quotadefer/deferline.h"
 #include "quotadefer/listen.h"
 #include "quotadefer/log.h"
+#include "quotadefer/policy.h"
 #include "quotadefer/reply.h"
+#include "quotadefer/session.h"
 #include "quotadefer/value.h"
-
-/*
- * One SMTP session. Most of it comes as macros at RCPT, so that the MTA need
- * not send the connect and mail events at all; the texts here are for events
- * that were sent.
- */
-struct session {
-	struct qd_settings *settings;
-	struct qd_aliases *aliases;
-	unsigned int generation;
-	int64_t deferred; /* replies, since the last accepted message */
-	char *client_name, *client_address, *helo;
-	/* this transaction */
-	char *sender;
-	int64_t size;
-	unsigned int passed; /* recipients to whom the message may go */
-	char *full_line;     /* of the first to be answered at DATA */
-	enum qd_resource full_resource;
-};
 
 /* libmilter's callbacks have no argument of ours. */
 static struct qd_daemon *the_daemon;
-
-/* A client may send 64 KB; nothing that long is ever looked at. */
-static void set_text(char **field, const char *text)
-{
-	size_t length = text ? strlen(text) : 0;
-
-	free(*field);
-	*field = NULL;
-	if (!text)
-		return;
-	if (length >= QD_LOG_LINE)
-		length = QD_LOG_LINE - 1;
-	*field = malloc(length + 1);
-	if (!*field)
-		return;
-	memcpy(*field, text, length);
-	(*field)[length] = '\0';
-}
-
-static void end_transaction(struct session *s)
-{
-	set_text(&s->sender, NULL);
-	set_text(&s->full_line, NULL);
-	s->size = 0;
-	s->passed = 0;
-}
-
-static void free_session(struct session *s)
-{
-	end_transaction(s);
-	set_text(&s->client_name, NULL);
-	set_text(&s->client_address, NULL);
-	set_text(&s->helo, NULL);
-	qd_settings_unref(&s->settings);
-	qd_aliases_unref(&s->aliases);
-	free(s);
-}
-
-static struct session *new_session(void)
-{
-	struct session *s = calloc(1, sizeof(*s));
-
-	if (s)
-		s->settings = qd_daemon_settings(the_daemon, &s->aliases,
-						 &s->generation);
-	return s;
-}
-
-/* Settings in force now; a session may outlive several reloads. */
-static const struct qd_settings *current_settings(struct session *s)
-{
-	if (atomic_load(&the_daemon->generation) != s->generation) {
-		qd_settings_unref(&s->settings);
-		qd_aliases_unref(&s->aliases);
-		s->settings = qd_daemon_settings(the_daemon, &s->aliases,
-						 &s->generation);
-	}
-	return s->settings;
-}
 
 static bool table_wants_size(void)
 {
@@ -131,7 +54,7 @@ static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions,
 			     unsigned long *our_f3)
 {
 	bool macros = (actions & SMFIF_SETSYMLIST) && ask_for_macros(ctx);
-	struct session *s = new_session();
+	struct qd_session *s = qd_session_new(the_daemon);
 	unsigned long without = SMFIP_NOBODY | SMFIP_NOHDRS | SMFIP_NOEOH |
 				SMFIP_NOUNKNOWN | SMFIP_NR_HELO;
 
@@ -153,7 +76,7 @@ static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions,
 
 static sfsistat on_connect(SMFICTX *ctx, char *name, _SOCK_ADDR *address)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct qd_session *s = smfi_getpriv(ctx);
 	char text[INET6_ADDRSTRLEN] = "";
 
 	if (s && address) {
@@ -164,19 +87,19 @@ static sfsistat on_connect(SMFICTX *ctx, char *name, _SOCK_ADDR *address)
 			inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
 		else if (address->sa_family == AF_INET6)
 			inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
-		set_text(&s->client_address, text);
+		qd_session_set_text(&s->client_address, text);
 	}
 	if (s)
-		set_text(&s->client_name, name);
+		qd_session_set_text(&s->client_name, name);
 	return SMFIS_NOREPLY;
 }
 
 static sfsistat on_helo(SMFICTX *ctx, char *name)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct qd_session *s = smfi_getpriv(ctx);
 
 	if (s)
-		set_text(&s->helo, name);
+		qd_session_set_text(&s->helo, name);
 	return SMFIS_NOREPLY;
 }
 
@@ -193,11 +116,11 @@ static int64_t size_parameter(char **argv)
 
 static sfsistat on_mail(SMFICTX *ctx, char **argv)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct qd_session *s = smfi_getpriv(ctx);
 
 	if (s) {
-		end_transaction(s);
-		set_text(&s->sender, argv[0]);
+		qd_session_end_transaction(s);
+		qd_session_set_text(&s->sender, argv[0]);
 		s->size = size_parameter(argv);
 	}
 	return SMFIS_NOREPLY;
@@ -229,7 +152,7 @@ static bool is_local_submission(SMFICTX *ctx)
 	       strcmp(address, "IPv6:::1") == 0 || strcmp(address, "0") == 0;
 }
 
-static const char *client_address(SMFICTX *ctx, const struct session *s)
+static const char *client_address(SMFICTX *ctx, const struct qd_session *s)
 {
 	return s->client_address ? s->client_address :
 				   macro(ctx, "{client_addr}");
@@ -247,7 +170,7 @@ static void log_line(SMFICTX *ctx, int priority, const char *what,
 	       what, line);
 }
 
-static void make_line(SMFICTX *ctx, const struct session *s,
+static void make_line(SMFICTX *ctx, const struct qd_session *s,
 		      const struct qd_request *request,
 		      const struct qd_answer *answer, char line[QD_LOG_LINE])
 {
@@ -261,58 +184,100 @@ static void make_line(SMFICTX *ctx, const struct session *s,
 	qd_deferline(request, answer, &client, line, QD_LOG_LINE);
 }
 
-/* Defer with our reply, or pass if libmilter will not have it. */
-static sfsistat defer(SMFICTX *ctx, struct session *s,
-		      enum qd_resource resource, const char *line)
+/* smfi_setmlreply takes lines one by one, up to the first NULL. */
+static int set_reply(SMFICTX *ctx, const struct qd_reply *reply)
 {
-	struct qd_reply reply = { 0 };
-	char text[sizeof(reply.text) * 2];
+	char text[sizeof(reply->text) * 2];
+	char *lines[QD_REPLY_LINES] = { NULL }, *rest = NULL;
+	int n = 0;
 
-	qd_reply_defer(s->settings, resource, &reply);
-	qd_reply_escape(reply.text, text, sizeof(text));
-	if (smfi_setreply(ctx, reply.code, reply.dsn, text) != MI_SUCCESS) {
+	_Static_assert(QD_REPLY_LINES == 8, "as many as are passed below");
+	qd_reply_escape(reply->text, text, sizeof(text));
+	for (char *line = strtok_r(text, "\n", &rest);
+	     line && n < QD_REPLY_LINES; line = strtok_r(NULL, "\n", &rest))
+		lines[n++] = line;
+	return smfi_setmlreply(ctx, reply->code, reply->dsn, lines[0], lines[1],
+			       lines[2], lines[3], lines[4], lines[5], lines[6],
+			       lines[7], NULL);
+}
+
+/* Give our reply, or pass if libmilter will not have it. */
+static sfsistat answer_full(SMFICTX *ctx, struct qd_session *s,
+			    const struct qd_held *full)
+{
+	struct qd_reply reply;
+
+	qd_reply_make(s->settings, full->verdict, full->resource,
+		      &full->recipient, &reply);
+	if (set_reply(ctx, &reply) != MI_SUCCESS) {
 		atomic_fetch_add(&the_daemon->metrics.reply_errors, 1);
-		qd_log(LOG_ERR, "libmilter refused the reply; %s", line);
+		qd_log(LOG_ERR, "libmilter refused the reply; %s", full->line);
 		return SMFIS_CONTINUE;
 	}
-	log_line(ctx, LOG_INFO, "defer", line);
+	s->deferred++;
+	if (full->verdict == QD_REJECT) {
+		log_line(ctx, LOG_INFO, "reject", full->line);
+		return SMFIS_REJECT;
+	}
+	log_line(ctx, LOG_INFO, "defer", full->line);
 	return SMFIS_TEMPFAIL;
 }
 
-static sfsistat act(SMFICTX *ctx, struct session *s,
-		    const struct qd_request *request,
-		    const struct qd_answer *answer)
+static void log_pass(SMFICTX *ctx, const struct qd_request *request,
+		     const struct qd_answer *answer)
 {
 	char line[QD_LOG_LINE];
-	sfsistat status = SMFIS_CONTINUE;
 
-	if (answer->verdict == QD_PASS && answer->why != QD_WHY_MONITOR) {
-		if (qd_log_is_on(LOG_DEBUG)) {
-			qd_passline(request, answer, line, sizeof(line));
-			log_line(ctx, LOG_DEBUG, "pass", line);
-		}
-		s->passed++;
+	if (!qd_log_is_on(LOG_DEBUG))
+		return;
+	qd_passline(request, answer, line, sizeof(line));
+	log_line(ctx, LOG_DEBUG, "pass", line);
+}
+
+/* What is done with a full recipient, or would be. */
+static sfsistat act_on_full(SMFICTX *ctx, struct qd_session *s,
+			    const struct qd_request *request,
+			    const struct qd_answer *answer, int64_t now)
+{
+	char line[QD_LOG_LINE];
+	const struct qd_held full = { .verdict = answer->verdict,
+				      .resource = answer->resource,
+				      .recipient = answer->address,
+				      .line = line };
+
+	make_line(ctx, s, request, answer, line);
+	if (answer->verdict == QD_PASS) {
+		log_line(ctx, LOG_INFO,
+			 qd_policy_is_overdue(s->settings, now, answer) ?
+				 "would-reject" :
+				 "would-defer",
+			 line);
 		return SMFIS_CONTINUE;
 	}
-	make_line(ctx, s, request, answer, line);
+	return answer_full(ctx, s, &full);
+}
+
+static sfsistat act(SMFICTX *ctx, struct qd_session *s,
+		    const struct qd_request *request,
+		    const struct qd_answer *answer, int64_t now)
+{
+	sfsistat status = SMFIS_CONTINUE;
+	char line[QD_LOG_LINE];
+
 	if (answer->at_data) {
-		if (!s->full_line) {
-			set_text(&s->full_line, line);
-			s->full_resource = answer->resource;
-		}
-		/* no memory to defer it with: it passes */
-		if (!s->full_line)
+		make_line(ctx, s, request, answer, line);
+		/* no memory to answer it with: it passes */
+		if (!qd_session_hold(s, answer, line))
 			s->passed++;
 		return SMFIS_CONTINUE;
 	}
-	if (answer->why == QD_WHY_MONITOR)
-		log_line(ctx, LOG_INFO, "would-defer", line);
+	if (answer->verdict != QD_PASS || answer->why == QD_WHY_MONITOR ||
+	    answer->why == QD_WHY_SHARE)
+		status = act_on_full(ctx, s, request, answer, now);
 	else
-		status = defer(ctx, s, answer->resource, line);
+		log_pass(ctx, request, answer);
 	if (status == SMFIS_CONTINUE)
 		s->passed++;
-	else
-		s->deferred++;
 	return status;
 }
 
@@ -328,7 +293,7 @@ static int64_t nanoseconds(void)
  * NULL if the MTA does not tell. {mail_addr} of sendmail has no domain if the
  * sender is one of its users; its f has, and Postfix knows no f.
  */
-static const char *sender(SMFICTX *ctx, const struct session *s)
+static const char *sender(SMFICTX *ctx, const struct qd_session *s)
 {
 	const char *f;
 
@@ -340,15 +305,15 @@ static const char *sender(SMFICTX *ctx, const struct session *s)
 
 static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct qd_session *s = smfi_getpriv(ctx);
 	const struct qd_settings *settings;
-	int64_t start = nanoseconds();
+	int64_t start = nanoseconds(), now = (int64_t)time(NULL);
 	struct qd_request request;
 	struct qd_answer answer;
 
 	if (!s)
 		return SMFIS_CONTINUE;
-	settings = current_settings(s);
+	settings = qd_session_settings(s);
 	request = (struct qd_request){
 		.rcpt = argv[0],
 		.mapped = smfi_getsymval(ctx, (char[]){ "{rcpt_addr}" }),
@@ -359,8 +324,8 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 		.local_submission = is_local_submission(ctx),
 		.deferred = s->deferred,
 	};
-	qd_rcpt_decide(settings, s->aliases, the_daemon->table, &request,
-		       (int64_t)time(NULL), &answer);
+	qd_rcpt_decide(settings, s->aliases, the_daemon->table, &request, now,
+		       &answer);
 	if (answer.why == QD_WHY_TABLE)
 		qd_daemon_table_failed(the_daemon, &answer.err,
 				       "recipients pass");
@@ -369,7 +334,7 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
 	if (answer.why == QD_WHY_DOMAINS_UNSET)
 		qd_daemon_no_domains(the_daemon);
 	qd_metrics_rcpt(&the_daemon->metrics, &answer, nanoseconds() - start);
-	return act(ctx, s, &request, &answer);
+	return act(ctx, s, &request, &answer, now);
 }
 
 /*
@@ -378,43 +343,53 @@ static sfsistat on_rcpt(SMFICTX *ctx, char **argv)
  */
 static sfsistat on_data(SMFICTX *ctx)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct qd_session *s = smfi_getpriv(ctx);
+	sfsistat status = SMFIS_CONTINUE;
 
 	if (!s)
 		return SMFIS_ACCEPT;
-	if (s->full_line && s->passed == 0) {
-		sfsistat status = defer(ctx, s, s->full_resource, s->full_line);
-
-		if (status == SMFIS_TEMPFAIL) {
-			s->deferred++;
-			atomic_fetch_add(&the_daemon->metrics.data_deferred, 1);
-			return status;
-		}
+	if (s->held.line && s->passed == 0)
+		status = answer_full(ctx, s, &s->held);
+	if (status != SMFIS_CONTINUE) {
+		atomic_fetch_add(&the_daemon->metrics.data_deferred, 1);
+		return status;
 	}
-	s->deferred = 0;
-	end_transaction(s);
-	/* nothing after this concerns us: spare the MTA the end of message */
+	qd_session_end_transaction(s);
+	/* spare the MTA the end of message, if there is nothing to forget */
+	return s->deferred ? SMFIS_CONTINUE : SMFIS_ACCEPT;
+}
+
+/*
+ * Postfix forgets a client's errors when it has accepted a message, and asks
+ * here only if it is about to.
+ */
+static sfsistat on_message(SMFICTX *ctx)
+{
+	struct qd_session *s = smfi_getpriv(ctx);
+
+	if (s)
+		s->deferred = 0;
 	return SMFIS_ACCEPT;
 }
 
 static sfsistat on_abort(SMFICTX *ctx)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct qd_session *s = smfi_getpriv(ctx);
 
 	if (s)
-		end_transaction(s);
+		qd_session_end_transaction(s);
 	return SMFIS_CONTINUE;
 }
 
 /* Also called for a client that left before any command: no session then. */
 static sfsistat on_close(SMFICTX *ctx)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct qd_session *s = smfi_getpriv(ctx);
 
 	if (!s)
 		return SMFIS_CONTINUE;
 	smfi_setpriv(ctx, NULL);
-	free_session(s);
+	qd_session_free(&s);
 	atomic_fetch_sub(&the_daemon->metrics.sessions, 1);
 	return SMFIS_CONTINUE;
 }
@@ -451,6 +426,7 @@ int qd_callbacks_register(struct qd_daemon *daemon,
 		.xxfi_envfrom = on_mail,
 		.xxfi_envrcpt = on_rcpt,
 		.xxfi_data = on_data,
+		.xxfi_eom = on_message,
 		.xxfi_abort = on_abort,
 		.xxfi_close = on_close,
 	};

@@ -42,7 +42,7 @@ only unicode/ucasemap.h milter/fold.c
 
 # pure MODULE...: no socket, clock, log, file or process
 for module in address naming record policy reply utf8 value source rcpt \
-		rootset fold aliastargets breaker; do
+		rootset fold aliastargets breaker netblock template; do
 	if grep -nE '#include <(sys/socket|sys/stat|time|syslog|unistd|fcntl|poll|signal|pthread)\.h>|quotadefer/log\.h' \
 		milter/$module.c include/quotadefer/$module.h; then
 		complain "milter/$module.c must be pure"
@@ -50,13 +50,14 @@ for module in address naming record policy reply utf8 value source rcpt \
 done
 
 # the daemon's own modules are not for the library or the tools
-for header in ages callbacks control daemon feed listen loop requests; do
+for header in ages callbacks control daemon feed listen loop requests session; do
 	for file in $(grep -l "quotadefer/$header.h" milter/*.c tools/*/*.[ch])
 	do
 		case $file in
 		milter/ages.c|milter/callbacks.c|milter/control.c) ;;
 		milter/daemon.c|milter/feed*.c|milter/listen.c) ;;
 		milter/loop.c|milter/main.c|milter/requests.c) ;;
+		milter/session.c) ;;
 		milter/control_client.c|tools/ctl/daemon.c|tools/ctl/query.c)
 			[ $header = control ] ||
 				complain "$file includes $header.h" ;;

@@ -29,6 +29,7 @@ UNIT_TESTS = \
 	tests/unit/test_imapdconf \
 	tests/unit/test_log \
 	tests/unit/test_naming \
+	tests/unit/test_netblock \
 	tests/unit/test_policy \
 	tests/unit/test_publish \
 	tests/unit/test_quotalegacy \
@@ -36,6 +37,7 @@ UNIT_TESTS = \
 	tests/unit/test_rcpt \
 	tests/unit/test_record \
 	tests/unit/test_redisurl \
+	tests/unit/test_reply \
 	tests/unit/test_rootset \
 	tests/unit/test_settings \
 	tests/unit/test_socketspec \
@@ -47,6 +49,7 @@ UNIT_TESTS = \
 MILTER_TESTS = \
 	tests/milter/test_control \
 	tests/milter/test_daemon \
+	tests/milter/test_policy \
 	tests/milter/test_verdicts
 
 # those with threads of ours in them
@@ -67,6 +70,7 @@ E2E_TESTS = \
 	tests/e2e/compare.py \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \
+	tests/e2e/policy.py \
 	tests/e2e/scan.py \
 	tests/e2e/sendmail.py \
 	tests/e2e/watch.py

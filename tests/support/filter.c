@@ -329,3 +329,17 @@ void expect_rcpt(struct mc *mc, const char *rcpt, const char *want)
 			 reply.type == MC_REPLY ? reply.text : "",
 			 *want ? want : "continue");
 }
+
+void expect_data(struct mc *mc, const char *want)
+{
+	struct mc_reply reply = mc_event(mc, MC_DATA, NULL, NULL);
+
+	if (*want) {
+		assert_int_equal(reply.type, MC_REPLY);
+		assert_string_equal(reply.text, want);
+		return;
+	}
+	if (reply.type == MC_CONTINUE)
+		reply = mc_event(mc, MC_EOM, "", NULL);
+	assert_int_equal(reply.type, MC_ACCEPT);
+}

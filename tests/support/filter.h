@@ -70,6 +70,9 @@ void filter_open(struct mc *mc);
 /* One recipient; fails unless the answer is that ("" for continue). */
 void expect_rcpt(struct mc *mc, const char *rcpt, const char *want);
 
+/* The DATA command, and if it goes on the end of the message; "" if accepted. */
+void expect_data(struct mc *mc, const char *want);
+
 /* Run a program to its end; its exit status, output in out. */
 int run_program(const char *const *argv, char *out, size_t size);
 
