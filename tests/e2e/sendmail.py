@@ -218,7 +218,7 @@ class Story:
 
     def test_reply_text_is_literal(self):
         """sendmail uses the text of a filter as a format."""
-        text = "100% full, 50%% of %s and %d, %m {x} $j"
+        text = "100% full, 50%% of %s and %d, %m { x } $j"
         self.set_reply_text(text)
         self.addCleanup(self.set_reply_text, None)
         postfix = self.place.start(parts.Postfix(
@@ -231,6 +231,21 @@ class Story:
                 self.assertEqual(s.say(FROM, TO_FULL)[1], want)
                 self.assertEqual(s.codes("RSET"), "250")
                 self.assertEqual(s.say(BOUNCE, TO_FULL, "DATA")[2], want)
+
+    def test_reply_of_lines(self):
+        self.set_reply_text(r"100% full\nhttps://h.example/?m={recipient}")
+        self.addCleanup(self.set_reply_text, None)
+        url = "4.2.2 https://h.example/?m=full"
+        replies = self.mx.talk(
+            f"{FROM}\r\nRCPT TO:<full+x@example.org>\r\n{TO_GOOD}\r\n"
+            "RSET\r\nQUIT\r\n")
+        self.assertEqual(replies[1:3], ["451-4.2.2 100% full",
+                                        f"451 {url}%2Bx%40example.org"])
+        self.assertEqual([r[:4] for r in replies[3:]],
+                         ["250 ", "250 ", "221 "])
+        with Session(self.mx) as s:
+            self.assertEqual(s.say(BOUNCE, TO_FULL, "DATA")[2],
+                             f"451 4.2.2 100% full\n{url}%40example.org")
 
     def test_reload_in_a_session(self):
         with Session(self.mx) as s:
