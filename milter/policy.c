@@ -35,16 +35,15 @@ static bool matches(const char *pattern, const char *text)
 	return *pattern == '\0';
 }
 
-/* As an address is written, without quotes. */
-struct text {
-	char text[QD_LOCAL_MAX + QD_DOMAIN_MAX + 2];
+enum {
+	ADDRESS_TEXT = QD_LOCAL_MAX + QD_DOMAIN_MAX + 2
 };
 
+/* As an address is written, without quotes. */
 static void write_address(const char *local, size_t length, const char *domain,
-			  struct text *out)
+			  char out[static ADDRESS_TEXT])
 {
-	snprintf(out->text, sizeof(out->text), "%.*s@%s", (int)length, local,
-		 domain);
+	snprintf(out, ADDRESS_TEXT, "%.*s@%s", (int)length, local, domain);
 }
 
 /*
@@ -87,13 +86,13 @@ static bool any_matches(const struct qd_list *patterns, const char *text)
 static bool list_has(const struct qd_list *patterns,
 		     const struct qd_address *address)
 {
-	struct text whole;
+	char whole[ADDRESS_TEXT];
 
 	if (!patterns->count)
 		return false;
 	write_address(address->local, strlen(address->local), address->domain,
-		      &whole);
-	return any_matches(patterns, whole.text);
+		      whole);
+	return any_matches(patterns, whole);
 }
 
 /* With its extension or without. */
@@ -101,13 +100,13 @@ static bool is_exempt_recipient(const struct qd_settings *settings,
 				const struct qd_address *address)
 {
 	const struct qd_list *patterns = &settings->exempt_recipients;
-	struct text base;
+	char base[ADDRESS_TEXT];
 
 	if (!patterns->count)
 		return false;
 	write_address(address->local, base_length(settings, address->local),
-		      address->domain, &base);
-	return any_matches(patterns, base.text) || list_has(patterns, address);
+		      address->domain, base);
+	return any_matches(patterns, base) || list_has(patterns, address);
 }
 
 static bool is_exempt_sender(const struct qd_settings *settings,
@@ -216,11 +215,11 @@ static uint64_t hash(const char *text)
 static bool is_in_share(const struct qd_settings *settings,
 			const struct qd_address *address)
 {
-	struct text base;
+	char base[ADDRESS_TEXT];
 
 	write_address(address->local, base_length(settings, address->local),
-		      address->domain, &base);
-	return (int64_t)(hash(base.text) % 100) < settings->enforce_share;
+		      address->domain, base);
+	return (int64_t)(hash(base) % 100) < settings->enforce_share;
 }
 
 /* The setting that lets a full recipient pass; QD_WHY_FULL if none does. */
