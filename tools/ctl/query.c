@@ -243,6 +243,24 @@ static void explain_targets(struct query *q, const struct qd_answer *answer)
 	q->steps.json_only = false;
 }
 
+/* As the MTA says it: each line with the codes, "-" on all but the last. */
+static void explain_reply(struct query *q, const struct qd_reply *reply)
+{
+	char whole[sizeof(*reply) + QD_REPLY_LINES * sizeof("451-4.999.999 ")];
+	const char *line = reply->text, *end;
+	size_t n = 0;
+
+	do {
+		end = strchrnul(line, '\n');
+		n += (size_t)snprintf(
+			whole + n, sizeof(whole) - n, "%s%c%s %.*s%s",
+			reply->code, *end ? '-' : ' ', reply->dsn,
+			(int)(end - line), line, *end ? "\n" : "");
+		line = end + 1;
+	} while (*end);
+	steps_add(&q->steps, "reply", "%s", whole);
+}
+
 static void explain_verdict(struct query *q, const struct qd_answer *answer,
 			    int status)
 {
@@ -270,9 +288,9 @@ static void explain_verdict(struct query *q, const struct qd_answer *answer,
 			  "none of ours; the MTA goes on (250)");
 		return;
 	}
-	qd_reply_defer(q->ctl->settings, answer->resource, &reply);
-	steps_add(&q->steps, "reply", "%s %s %s", reply.code, reply.dsn,
-		  reply.text);
+	qd_reply_make(q->ctl->settings, answer->verdict, answer->resource,
+		      &answer->address, &reply);
+	explain_reply(q, &reply);
 }
 
 /* That a root is not in the table says nothing if the table is all old. */

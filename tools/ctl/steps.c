@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct step {
 	const char *name, *group;
@@ -40,12 +41,24 @@ void steps_add(struct steps *steps, const char *name, const char *format, ...)
 	steps->count += length >= 0;
 }
 
+/* Further lines of a text are indented. */
+static void print_step(const struct step *step)
+{
+	const char *name = step->name, *line = step->text, *end;
+
+	do {
+		end = strchrnul(line, '\n');
+		printf("%-20s%.*s\n", name, (int)(end - line), line);
+		name = "";
+		line = end + 1;
+	} while (*end);
+}
+
 void steps_print(const struct steps *steps)
 {
 	for (int i = 0; i < steps->count; i++)
 		if (!steps->items[i].json_only)
-			printf("%-20s%s\n", steps->items[i].name,
-			       steps->items[i].text);
+			print_step(&steps->items[i]);
 }
 
 static json_t *list_of(json_t *all, const char *kind)
