@@ -92,12 +92,6 @@ void qd_reply_make(const struct qd_settings *settings, enum qd_verdict verdict,
 	expand(settings->reply_text, &words, reply->text);
 }
 
-void qd_reply_defer(const struct qd_settings *settings,
-		    enum qd_resource resource, struct qd_reply *reply)
-{
-	qd_reply_make(settings, QD_DEFER, resource, NULL, reply);
-}
-
 const char *qd_reply_escape(const char *text, char *out, size_t size)
 {
 	size_t n = 0;

@@ -38,10 +38,6 @@ void qd_reply_make(const struct qd_settings *settings, enum qd_verdict verdict,
 		   enum qd_resource resource,
 		   const struct qd_address *recipient, struct qd_reply *reply);
 
-/* The same for QD_DEFER, without a recipient. */
-void qd_reply_defer(const struct qd_settings *settings,
-		    enum qd_resource resource, struct qd_reply *reply);
-
 /*
  * text with every "%" doubled, as smfi_setreply wants it: sendmail uses the
  * text as a format. Returns out; cuts at size.

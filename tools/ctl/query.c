@@ -258,7 +258,7 @@ static void explain_reply(struct query *q, const struct qd_reply *reply)
 			(int)(end - line), line, *end ? "\n" : "");
 		line = end + 1;
 	} while (*end);
-	steps_add(&q->steps, "reply", "%s", whole);
+	steps_add_lines(&q->steps, "reply", whole);
 }
 
 static void explain_verdict(struct query *q, const struct qd_answer *answer,

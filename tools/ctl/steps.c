@@ -19,26 +19,61 @@ void steps_group(struct steps *steps, const char *kind)
 	steps->groups += kind != NULL;
 }
 
-void steps_add(struct steps *steps, const char *name, const char *format, ...)
+/* Takes text over; NULL: no memory for it. */
+static void add(struct steps *steps, const char *name, char *text)
 {
-	struct step *items, *step;
-	va_list args;
-	int length;
+	struct step *items;
 
 	items = realloc(steps->items,
 			((size_t)steps->count + 1) * sizeof(*items));
-	if (!items)
+	if (items)
+		steps->items = items;
+	if (!items || !text) {
+		free(text);
 		return;
-	steps->items = items;
-	step = &items[steps->count];
-	step->name = name;
-	step->group = steps->group;
-	step->number = steps->groups;
-	step->json_only = steps->json_only;
+	}
+	items[steps->count++] = (struct step){
+		.name = name,
+		.group = steps->group,
+		.number = steps->groups,
+		.json_only = steps->json_only,
+		.text = text,
+	};
+}
+
+static char *printable(const char *text)
+{
+	char *out = malloc(strlen(text) * 4 + 1), *to = out;
+
+	for (; out && *text; text++) {
+		if (*text >= 0x20 && *text < 0x7f)
+			*to++ = *text;
+		else
+			to += snprintf(to, 5, "\\x%02x", (unsigned char)*text);
+	}
+	if (out)
+		*to = '\0';
+	return out;
+}
+
+void steps_add(struct steps *steps, const char *name, const char *format, ...)
+{
+	char *raw;
+	va_list args;
+	int length;
+
 	va_start(args, format);
-	length = vasprintf(&step->text, format, args);
+	length = vasprintf(&raw, format, args);
 	va_end(args);
-	steps->count += length >= 0;
+	if (length < 0)
+		return;
+	add(steps, name, printable(raw));
+	free(raw);
+}
+
+void steps_add_lines(struct steps *steps, const char *name, const char *text)
+{
+	add(steps, name, strdup(text));
 }
 
 /* Further lines of a text are indented. */

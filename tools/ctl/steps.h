@@ -23,9 +23,15 @@ struct steps {
 /* What follows belongs to a new group of that kind; NULL: to none. */
 void steps_group(struct steps *steps, const char *kind);
 
-/* Add a step; without memory it is left out. */
+/*
+ * Add a step; without memory it is left out. The text may have come from
+ * anywhere: what is not printable ASCII becomes \xNN.
+ */
 void steps_add(struct steps *steps, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Add a step of our own text, of one line or several. */
+void steps_add_lines(struct steps *steps, const char *name, const char *text);
 
 void steps_print(const struct steps *steps);
 
