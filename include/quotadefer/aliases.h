@@ -20,7 +20,7 @@ struct qd_aliases;
 enum {
 	QD_ALIAS_DEPTH = 20,
 	QD_ALIAS_TARGETS = 1000,
-	QD_ALIAS_LOOKUPS = 2000
+	QD_ALIAS_LOOKUPS = 10000
 };
 
 enum qd_target_kind {
