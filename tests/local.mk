@@ -40,6 +40,7 @@ UNIT_TESTS = \
 	tests/unit/test_reply \
 	tests/unit/test_rootset \
 	tests/unit/test_settings \
+	tests/unit/test_settings_bad \
 	tests/unit/test_socketspec \
 	tests/unit/test_source \
 	tests/unit/test_table \
