@@ -208,6 +208,7 @@ write_conf() {
 	(umask 077 && echo SECRET1 >SECRET1 && echo SECRET2 >SECRET2)
 	# the scanner becomes the owner of the tree, who is not to be root
 	[ "$(id -u)" -ne 0 ] || chown nobody . SECRET1 SECRET2
+	echo 'alias@example.org joe@example.org' >virtual
 	cat >conf <<-EOF
 	table = "$tmp/table"
 	socket = "unix:$tmp/socket"
@@ -216,6 +217,7 @@ write_conf() {
 	user = "$(id -un)"
 	redis = "redis://quotadefer-milter@127.0.0.1:$port"
 	redis_password_file = "$tmp/SECRET1"
+	alias_maps = { "texthash:$tmp/virtual" }
 	EOF
 }
 
