@@ -311,6 +311,11 @@ static int start(struct arguments *a, struct qd_settings *settings,
 	return status;
 }
 
+static void print_note(void *program, const char *text)
+{
+	fprintf(stderr, "%s: note: %s\n", (const char *)program, text);
+}
+
 /* What is allowed, and may still not be what was meant. */
 static void print_notes(const char *program, const struct qd_settings *settings)
 {
@@ -331,6 +336,7 @@ static void print_notes(const char *program, const struct qd_settings *settings)
 			"%s: note: user is root: a fault in the filter is "
 			"root's\n",
 			program);
+	qd_settings_notes(settings, print_note, (void *)program);
 }
 
 static int check_only(const struct arguments *a,
