@@ -5,9 +5,10 @@
 #include <string.h>
 
 static const char *const class_names[QD_CLASSES] = {
-	[QD_CLASS_ACCEPT] = "accept",		[QD_CLASS_DEFER] = "defer",
-	[QD_CLASS_WOULD_DEFER] = "would_defer", [QD_CLASS_LIMITED] = "limited",
-	[QD_CLASS_EXEMPT] = "exempt",		[QD_CLASS_UNKNOWN] = "unknown",
+	[QD_CLASS_ACCEPT] = "accept",	[QD_CLASS_DEFER] = "defer",
+	[QD_CLASS_REJECT] = "reject",	[QD_CLASS_WOULD_DEFER] = "would_defer",
+	[QD_CLASS_LIMITED] = "limited", [QD_CLASS_EXEMPT] = "exempt",
+	[QD_CLASS_UNKNOWN] = "unknown",
 };
 
 /* Each bucket is twice the one before, from one microsecond. */
@@ -20,7 +21,8 @@ enum qd_class qd_metrics_class(const struct qd_answer *answer)
 {
 	switch (answer->why) {
 	case QD_WHY_FULL:
-		return QD_CLASS_DEFER;
+		return answer->verdict == QD_REJECT ? QD_CLASS_REJECT :
+						      QD_CLASS_DEFER;
 	case QD_WHY_NOT_FULL:
 	case QD_WHY_ELSEWHERE:
 	case QD_WHY_NO_MAILBOX:
@@ -292,7 +294,7 @@ static void write_daemon(struct writer *w, struct qd_metrics *m)
 	write_rcpt(w, m);
 	write_duration(w, m);
 	counter(w, "data_deferred",
-		"Messages deferred at DATA, null and probe senders.",
+		"Messages refused at DATA, null and probe senders.",
 		&m->data_deferred);
 	counter(w, "reply_errors",
 		"Recipients passed because the reply could not be set.",

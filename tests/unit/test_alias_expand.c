@@ -406,23 +406,25 @@ static void test_watcher(void **state)
 }
 
 /* A text of so many addresses, from so many on. */
-static char *many(int first, int count)
+static char *many(int first, int count, const char *extension)
 {
 	char *text = malloc((size_t)count * 16 + 1), *at = text;
 
 	for (int i = first; i < first + count; i++)
-		at += sprintf(at, "%sm%d@d", at == text ? "" : ",", i);
+		at += sprintf(at, "%sm%d%s@d", at == text ? "" : ",", i,
+			      extension);
 	*at = '\0';
 	return text;
 }
 
 static void test_bounds(void **state)
 {
-	char *most = many(0, QD_ALIAS_TARGETS);
-	char *half = many(0, 600), *rest = many(600, 600);
+	char *most = many(0, QD_ALIAS_TARGETS, "");
+	char *extended = many(0, QD_ALIAS_TARGETS, "+x");
+	char *half = many(0, 600, ""), *rest = many(600, 600, "");
 	char deep[QD_ALIAS_DEPTH + 2][2][16];
 	const char *pairs[2 * (QD_ALIAS_DEPTH + 2) + 16];
-	char *destinations[] = { (char *)"here" };
+	char *destinations[] = { (char *)"here", (char *)"d" };
 	struct site site;
 	size_t n = 0;
 
@@ -435,6 +437,8 @@ static void test_bounds(void **state)
 	}
 	pairs[n++] = "most@d";
 	pairs[n++] = most;
+	pairs[n++] = "extended@d";
+	pairs[n++] = extended;
 	pairs[n++] = "more@d";
 	pairs[n++] = "most@d, one@d";
 	pairs[n++] = "halves@d";
@@ -452,14 +456,16 @@ static void test_bounds(void **state)
 	check(&site, "more@d", "error");
 	assert_string_equal(site.err.text, "alias_maps: too many addresses");
 	check(&site, "halves@d", "error");
-	/* two maps, two keys each */
-	check(&site, "most@d", "error");
+	/* two maps, five keys each */
+	site.settings.mydestination.count = 2;
+	check(&site, "extended@d", "error");
 	assert_string_equal(site.err.text, "alias_maps: too many look-ups");
 	site.aliases.count = 1;
 	site.settings.alias_timeout_ms = 0;
 	check(&site, "most@d", "error");
 	assert_string_equal(site.err.text, "alias_maps: alias_timeout is over");
 	free(most);
+	free(extended);
 	free(half);
 	free(rest);
 }
