@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 #include <syslog.h>
 
@@ -11,9 +12,10 @@
 
 #include "alias_ldap_impl.h"
 
-/* How long the other servers are tried first. */
 enum {
-	AVOID_MS = 10000
+	/* how long the other servers are tried first */
+	AVOID_MS = 10000,
+	CUT_LATER_MS = 50
 };
 
 struct server {
@@ -105,7 +107,7 @@ static bool was_avoided(struct qd_ldap_servers *servers, size_t i,
 	pthread_mutex_lock(&servers->lock);
 	until = servers->items[i].avoid_until_ms;
 	pthread_mutex_unlock(&servers->lock);
-	return until > then_ms && until - AVOID_MS < then_ms;
+	return until > then_ms && until - AVOID_MS <= then_ms;
 }
 
 void qd_ldap_avoid(struct qd_ldap_connection *connection)
@@ -142,6 +144,95 @@ static int connect_failed(LDAP *ld, const char *url, const char *what, int rc,
 		     more && *more ? more : "");
 	ldap_memfree(more);
 	return -1;
+}
+
+enum {
+	SOCKETS = 8 /* one, and more where referrals are chased */
+};
+
+struct qd_ldap_guard {
+	struct ldap_conncb callbacks;
+	pthread_mutex_t lock;
+	int sockets[SOCKETS]; /* -1: none */
+	int64_t cut_at_ms;    /* 0: no connection is being made */
+};
+
+static void replace_socket(struct qd_ldap_guard *guard, int old, int new)
+{
+	pthread_mutex_lock(&guard->lock);
+	for (int i = 0; i < SOCKETS; i++)
+		if (guard->sockets[i] == old) {
+			guard->sockets[i] = new;
+			break;
+		}
+	pthread_mutex_unlock(&guard->lock);
+}
+
+/* libldap calls it when a socket is connected, before any handshake */
+static int socket_added(LDAP *ld, Sockbuf *buffer, LDAPURLDesc *url,
+			struct sockaddr *address, struct ldap_conncb *context)
+{
+	int fd = -1;
+
+	(void)ld;
+	(void)url;
+	(void)address;
+	if (ber_sockbuf_ctrl(buffer, LBER_SB_OPT_GET_FD, &fd) == 1)
+		replace_socket(context->lc_arg, -1, fd);
+	return 0;
+}
+
+/* and this before it is closed, so that no other file is cut; and once more
+ * without any when the handle goes */
+static void socket_gone(LDAP *ld, Sockbuf *buffer, struct ldap_conncb *context)
+{
+	int fd = -1;
+
+	(void)ld;
+	if (buffer && ber_sockbuf_ctrl(buffer, LBER_SB_OPT_GET_FD, &fd) == 1)
+		replace_socket(context->lc_arg, fd, -1);
+}
+
+struct qd_ldap_guard *qd_ldap_guard_new(void)
+{
+	struct qd_ldap_guard *guard = calloc(1, sizeof(*guard));
+
+	if (!guard)
+		return NULL;
+	pthread_mutex_init(&guard->lock, NULL);
+	for (int i = 0; i < SOCKETS; i++)
+		guard->sockets[i] = -1;
+	guard->callbacks = (struct ldap_conncb){ .lc_add = socket_added,
+						 .lc_del = socket_gone,
+						 .lc_arg = guard };
+	return guard;
+}
+
+void qd_ldap_guard_free(struct qd_ldap_guard **guard)
+{
+	if (!*guard)
+		return;
+	pthread_mutex_destroy(&(*guard)->lock);
+	free(*guard);
+	*guard = NULL;
+}
+
+void qd_ldap_guard_cut(struct qd_ldap_guard *guard, bool at_all_events)
+{
+	pthread_mutex_lock(&guard->lock);
+	if (at_all_events ||
+	    (guard->cut_at_ms && guard->cut_at_ms <= qd_aliasmap_now_ms()))
+		for (int i = 0; i < SOCKETS; i++)
+			if (guard->sockets[i] >= 0)
+				shutdown(guard->sockets[i], SHUT_RDWR);
+	pthread_mutex_unlock(&guard->lock);
+}
+
+static void set_cut(struct qd_ldap_guard *guard, int64_t at_ms)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->cut_at_ms = at_ms;
+	pthread_mutex_unlock(&guard->lock);
 }
 
 struct option {
@@ -302,7 +393,11 @@ static int connect_to(struct qd_ldap_connection *connection, size_t i,
 
 	if (rc != LDAP_SUCCESS)
 		return connect_failed(NULL, url, "options", rc, err);
+	ldap_set_option(ld, LDAP_OPT_CONNECT_CB, &connection->guard->callbacks);
+	/* libldap's own limits first, which know better what it was */
+	set_cut(connection->guard, until_ms + CUT_LATER_MS);
 	rc = establish(ld, table, until_ms, &what);
+	set_cut(connection->guard, 0);
 	if (rc != LDAP_SUCCESS) {
 		connect_failed(ld, url, what, rc, err);
 		ldap_unbind_ext(ld, NULL, NULL);
@@ -353,23 +448,32 @@ bool qd_ldap_is_url(const char *text)
 {
 	static const char *const schemes[] = { "ldap", "ldaps", "ldapi" };
 	LDAPURLDesc *url;
-	bool is_known = false;
+	bool is_known = false, is_port;
 
 	if (ldap_url_parse(text, &url) != LDAP_URL_SUCCESS)
 		return false;
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
 		is_known |= strcasecmp(url->lud_scheme, schemes[i]) == 0;
+	is_port = url->lud_port >= 0 && url->lud_port <= 65535;
 	ldap_free_urldesc(url);
-	return is_known;
+	return is_known && is_port;
 }
 
+/*
+ * libldap encodes a request before it connects, and says if it cannot. What
+ * it has to encode a filter alone refuses those with "&" in them.
+ */
 bool qd_ldap_is_filter(const char *text)
 {
-	BerElement *ber = ber_alloc_t(LBER_USE_DER);
-	bool is_filter = ber && ldap_put_vrFilter(ber, text) >= 0;
+	LDAP *ld = NULL;
+	int id, rc;
 
-	ber_free(ber, 1);
-	return is_filter;
+	if (ldap_initialize(&ld, "ldapi://%2Fdev%2Fnull") != LDAP_SUCCESS)
+		return false;
+	rc = ldap_search_ext(ld, "", LDAP_SCOPE_BASE, text, NULL, 0, NULL, NULL,
+			     NULL, LDAP_NO_LIMIT, &id);
+	ldap_unbind_ext(ld, NULL, NULL);
+	return rc != LDAP_FILTER_ERROR;
 }
 
 int qd_ldap_library_init(int debuglevel, struct qd_error *err)

@@ -178,11 +178,14 @@ struct qd_ldap_shared {
 	struct qd_ldap_servers *servers;
 };
 
+struct qd_ldap_guard;
+
 /* A connection, which may be none at the moment. */
 struct qd_ldap_connection {
 	struct qd_ldap_shared *shared;
 	struct ldap *ld;
 	size_t server;
+	struct qd_ldap_guard *guard;
 };
 
 /* What libldap wants to be called before there are threads. */
@@ -201,6 +204,16 @@ qd_ldap_servers_new(const struct qd_ldap_table *table, const char *name,
 void qd_ldap_servers_free(struct qd_ldap_servers **servers);
 /* True if the last failure of one of them has been told to say. */
 bool qd_ldap_servers_told(struct qd_ldap_servers *servers);
+
+/*
+ * libldap with GnuTLS spins for ever in a handshake that the server does not
+ * answer, whatever limits it has. So others watch: whoever waits for a look-up
+ * cuts its sockets when they take too long, in another thread.
+ */
+struct qd_ldap_guard *qd_ldap_guard_new(void);
+void qd_ldap_guard_free(struct qd_ldap_guard **guard);
+/* Cut them if a connection should have been made by now, or at all events. */
+void qd_ldap_guard_cut(struct qd_ldap_guard *guard, bool at_all_events);
 
 /* Connect to the first server that can be, in time. Thread-safe. */
 int qd_ldap_connect(struct qd_ldap_connection *connection, int64_t deadline_ms,

@@ -4,9 +4,10 @@
  *
  * Each connection lives in a thread of its own, and whoever looks something up
  * waits for that thread until his deadline and not longer. No limit of libldap
- * covers all that it may wait for: not the resolver, nor a server that stops
- * in the middle of a TLS record. Here such a server holds one of the bounded
- * number of threads, and no mail.
+ * covers all that it may wait for: not the resolver, nor a server that is
+ * silent in a TLS handshake, or in the middle of a TLS record. Such a server
+ * is cut off by who waits; and what cannot be, holds one of the bounded number
+ * of threads, and no mail.
  *
  * Threads are started when they are first needed: a map is opened before the
  * daemon forks.
@@ -25,7 +26,9 @@ enum {
 	/* groups in groups: each level of recursion_limit takes some */
 	STACK_SIZE = 4 << 20,
 	/* for threads to end that have nothing to wait for */
-	CLOSE_MS = 1000
+	CLOSE_MS = 1000,
+	/* how often those who wait look at what they wait for */
+	WATCH_MS = 50
 };
 
 enum state {
@@ -39,7 +42,8 @@ struct job {
 	struct job *next;
 	enum state state;
 	pthread_cond_t done;
-	struct qd_ldap_query query; /* with copies of its own */
+	struct qd_ldap_guard *guard; /* of the connection, while RUNNING */
+	struct qd_ldap_query query;  /* with copies of its own */
 	struct qd_ldap_answer answer;
 };
 
@@ -134,6 +138,7 @@ static void run_job(struct qd_ldap_pool *pool, struct job *job,
 {
 	dequeue(pool, job);
 	job->state = RUNNING;
+	job->guard = connection->guard;
 	pthread_mutex_unlock(&pool->lock);
 	qd_ldap_look_up(connection, &job->query, &job->answer);
 	pthread_mutex_lock(&pool->lock);
@@ -148,11 +153,14 @@ static void run_job(struct qd_ldap_pool *pool, struct job *job,
 static void *serve(void *arg)
 {
 	struct qd_ldap_pool *pool = arg;
-	struct qd_ldap_connection connection = { .shared = pool->shared };
+	struct qd_ldap_connection connection = {
+		.shared = pool->shared,
+		.guard = qd_ldap_guard_new(),
+	};
 	bool is_orphaned;
 
 	pthread_mutex_lock(&pool->lock);
-	while (!pool->is_closing) {
+	while (connection.guard && !pool->is_closing) {
 		if (pool->first) {
 			run_job(pool, pool->first, &connection);
 			continue;
@@ -163,6 +171,7 @@ static void *serve(void *arg)
 	}
 	pthread_mutex_unlock(&pool->lock);
 	qd_ldap_disconnect(&connection);
+	qd_ldap_guard_free(&connection.guard);
 
 	pthread_mutex_lock(&pool->lock);
 	pool->threads--;
@@ -261,11 +270,17 @@ static int provide_thread(struct qd_ldap_pool *pool, struct qd_error *err)
 /* The state in which the deadline finds the job. */
 static enum state await(struct qd_ldap_pool *pool, struct job *job)
 {
-	struct timespec until = to_timespec(job->query.deadline_ms);
+	int64_t deadline = job->query.deadline_ms, now;
 
-	while (job->state != DONE &&
-	       pthread_cond_timedwait(&job->done, &pool->lock, &until) == 0)
-		;
+	while (job->state != DONE && (now = qd_aliasmap_now_ms()) < deadline) {
+		int64_t left = deadline - now;
+		struct timespec until =
+			to_timespec(now + (left < WATCH_MS ? left : WATCH_MS));
+
+		pthread_cond_timedwait(&job->done, &pool->lock, &until);
+		if (job->state == RUNNING)
+			qd_ldap_guard_cut(job->guard, false);
+	}
 	return job->state;
 }
 
@@ -283,6 +298,7 @@ static void run_out_of_time(struct qd_ldap_pool *pool, struct job *job,
 		return;
 	}
 	job->state = ABANDONED;
+	qd_ldap_guard_cut(job->guard, true);
 	qd_error_set(err, EX_UNAVAILABLE, "%.200s: no answer in time", server);
 }
 

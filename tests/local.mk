@@ -10,7 +10,7 @@ AM_TESTS_ENVIRONMENT = QD_TOP_BUILDDIR='$(abs_top_builddir)'; \
 EXTRA_DIST += tests/layering.sh tests/tsan.supp tests/docs.sh $(E2E_TESTS) \
 	tests/support/parts.py tests/support/fetch-sendmail \
 	tests/support/matrix.py tests/support/oracles.py \
-	tests/support/sendmail_part.py
+	tests/support/sendmail_part.py tests/support/slapd_part.py
 
 TESTS += tests/layering.sh tests/docs.sh
 
@@ -47,6 +47,10 @@ UNIT_TESTS = \
 	tests/unit/test_utf8 \
 	tests/unit/test_value
 
+if HAVE_LDAP
+UNIT_TESTS += tests/unit/test_alias_ldap
+endif
+
 MILTER_TESTS = \
 	tests/milter/test_control \
 	tests/milter/test_daemon \
@@ -60,7 +64,8 @@ THREADED_TESTS = \
 	tests/unit/test_alias_text \
 	tests/unit/test_quotalegacy \
 	tests/unit/test_table \
-	tests/e2e/feed.py
+	tests/e2e/feed.py \
+	tests/e2e/ldap.py
 
 E2E_TESTS = \
 	tests/e2e/agreement.py \
@@ -71,6 +76,7 @@ E2E_TESTS = \
 	tests/e2e/compare.py \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \
+	tests/e2e/ldap.py \
 	tests/e2e/policy.py \
 	tests/e2e/scan.py \
 	tests/e2e/sendmail.py \
