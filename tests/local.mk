@@ -7,7 +7,7 @@ AM_TESTS_ENVIRONMENT = QD_TOP_BUILDDIR='$(abs_top_builddir)'; \
 	QD_STATEDIR='$(statedir)'; QD_RUNDIR='$(rundir)'; \
 	export QD_TOP_BUILDDIR QD_TOP_SRCDIR QD_STATEDIR QD_RUNDIR;
 
-EXTRA_DIST += tests/layering.sh tests/tsan.supp tests/docs.sh $(E2E_TESTS) \
+EXTRA_DIST += tests/layering.sh tests/lsan.supp tests/tsan.supp tests/docs.sh $(E2E_TESTS) \
 	tests/support/parts.py tests/support/fetch-sendmail \
 	tests/support/matrix.py tests/support/oracles.py \
 	tests/support/sendmail_part.py tests/support/slapd_part.py

@@ -23,6 +23,10 @@ import slapd_part  # noqa: E402
 from parts import run, wait_for  # noqa: E402
 from slapd_part import SUFFIX  # noqa: E402
 
+# what libldap leaves behind is not for us to mend
+os.environ.setdefault("LSAN_OPTIONS", "print_suppressions=0:suppressions=" +
+                      str(pathlib.Path(__file__).resolve().parent.parent /
+                          "lsan.supp"))
 QUERY = parts.TOP / "tests/support/aliasquery"
 SEED = int(os.environ.get("QD_SEED") or time.time_ns() % 1000000)
 PEOPLE = f"ou=people,{SUFFIX}"
