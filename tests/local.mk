@@ -73,6 +73,7 @@ E2E_TESTS = \
 	tests/e2e/aliascache.py \
 	tests/e2e/aliastargets.py \
 	tests/e2e/aliastext.py \
+	tests/e2e/chain.py \
 	tests/e2e/compare.py \
 	tests/e2e/deliver.py \
 	tests/e2e/feed.py \

@@ -121,5 +121,5 @@ class CacheTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parts.require("slapd", "slapadd")
+    slapd_part.require()
     parts.main()

@@ -5,10 +5,12 @@ import base64
 import os
 import shutil
 import socket
+import sys
 
 import parts
 from parts import free_port, run
 
+WITHOUT = "quotadefer was built without LDAP"
 SUFFIX = "dc=example,dc=org"
 ROOT_DN = f"cn=admin,{SUFFIX}"
 ROOT_PW = "root-secret"
@@ -35,6 +37,20 @@ objectclass ( 1.3.6.1.4.1.55555.2.1 NAME 'mailThing' SUP top AUXILIARY
   MAY ( maildrop $ mailacceptinggeneralid $ mailMemberDN $ mailMemberURL $
         mailTerminal $ mailLeaf $ mailBlob $ mail ) )
 """
+
+
+def is_built_in():
+    """Does quotadefer know LDAP?"""
+    return WITHOUT not in run(parts.TOP / "tests/support/aliasquery", "ldap:",
+                              check=False, input="").stderr
+
+
+def require(*programs):
+    """As parts.require, with what the directory itself needs."""
+    if not is_built_in():
+        print(WITHOUT, file=sys.stderr)
+        sys.exit(77)
+    parts.require("slapd", "slapadd", "ldapsearch", *programs)
 
 
 def to_ldif(dn, **attributes):
