@@ -71,9 +71,13 @@ class Story:
     def setUpClass(cls):
         place = cls.place = cls.enterClassContext(sendmail_part.Place())
         cls.cyrus = place.start(parts.Cyrus(place))
+        # sendmail's own file is not there yet
+        aliases = place.dir / "aliases"
+        aliases.write_text(sendmail_part.ALIASES)
         cls.milter = place.start(parts.Milter(
             place, socket_spec=cls.milter_socket(),
             domains=["example.org", "virt.example"],
+            alias_maps=[f"aliases:{aliases}"],
             defer_limit=DEFER_LIMIT))
         cls.mx = place.start(sendmail_part.Sendmail(place, "mx", cls.cyrus,
                                                     cls.milter))
@@ -140,6 +144,21 @@ class Story:
                     "full+detail@example.org", '"full"@example.org',
                     "@relay.test:full@example.org", "full@virt.example",
                     "Full+x@VIRT.example")
+        for code, addresses in (("250", accepted), ("451", deferred)):
+            for address in addresses:
+                with self.subTest(address=address), Session(self.mx) as s:
+                    self.assertEqual(
+                        s.say(FROM, f"RCPT TO:<{address}>")[1][:3], code)
+
+    def test_aliases(self):
+        """The virtusertable, which sendmail applies before it asks, and the
+        aliases, which it does not."""
+        accepted = ("fine@example.org", "away@example.org",
+                    "team@example.org", "everybody@example.org",
+                    "good@virtusers.example")
+        deferred = ("info@example.org", "INFO@Example.ORG",
+                    "info+x@example.org", "virtual@example.org",
+                    "anybody@virtusers.example", "helpdesk@example.org")
         for code, addresses in (("250", accepted), ("451", deferred)):
             for address in addresses:
                 with self.subTest(address=address), Session(self.mx) as s:

@@ -54,6 +54,8 @@ FEATURE(`use_cw_file')
 FEATURE(`nocanonify')
 FEATURE(`accept_unresolvable_domains')
 FEATURE(`mailertable', `hash {dir}/mailertable')
+FEATURE(`virtusertable', `hash {dir}/virtusertable')
+VIRTUSER_DOMAIN(`virtusers.example')
 RELAY_DOMAIN(`virt.example')
 DAEMON_OPTIONS(`Name=MTA, Addr=127.0.0.1, Port={port}')
 INPUT_MAIL_FILTER(`quotadefer', `S={milter}, T=C:2s;S:5s;R:8s;E:1m')
@@ -62,6 +64,21 @@ MAILER(`cyrusv2')
 MAILER_DEFINITIONS
 Mvcyrus, P=[IPC], F=lsDFMnqXzA@/:|m, S=EnvFromSMTP/HdrFromSMTP,
 	R=EnvToSMTP, E=\r\n, T=DNS/RFC822/SMTP, A=FILE {lmtp}
+"""
+
+VIRTUSERS = """\
+info@example.org full
+fine@example.org good
+team@example.org everybody
+away@example.org somebody@elsewhere.example
+virtual@example.org full@virt.example
+@virtusers.example full
+good@virtusers.example good
+"""
+ALIASES = """\
+postmaster: good
+helpdesk: full
+everybody: full, good
 """
 
 # the configuration of sendmail(1): mail goes to the daemon, or waits. Debian
@@ -118,8 +135,9 @@ class Sendmail(parts.Server):
             "hosts": f"127.0.0.1 localhost\n127.0.0.2 {self.name}.test\n",
             "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
             "service.switch": "hosts files\npasswd files\naliases files\n",
-            "local-host-names": "example.org\n",
-            "aliases": "postmaster: good\n",
+            "local-host-names": "example.org\nvirtusers.example\n",
+            "aliases": ALIASES,
+            "virtusertable.text": VIRTUSERS,
             "mailertable.text": "virt.example vcyrus:virt.example\n",
             "sendmail.mc": DAEMON.format(**self.fields),
             "submit.mc": SUBMIT.format(**self.fields),
@@ -133,9 +151,10 @@ class Sendmail(parts.Server):
             (self.dir / name).write_text(text)
         for cf in (self.cf, self.submit_cf):
             cf.write_text(parts.run("m4", cf.with_suffix(".mc")).stdout)
-        with open(self.dir / "mailertable.text", encoding="ascii") as text:
-            parts.run(MAKEMAP, "-C", self.cf, "hash",
-                      self.dir / "mailertable", stdin=text)
+        for name in ("mailertable", "virtusertable"):
+            with open(self.dir / f"{name}.text", encoding="ascii") as text:
+                parts.run(MAKEMAP, "-C", self.cf, "hash", self.dir / name,
+                          stdin=text)
 
     def _private(self, *args):
         return ("unshare", "--mount", "--uts", "sh", "-ec", PRIVATE, "sh",
