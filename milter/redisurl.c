@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "quotadefer/redisurl.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
 #include "quotadefer/value.h"
 
-#define EXPECTED "write redis://[user:password@]host[:port][/db] or unix:/path"
+#define EXPECTED                                                     \
+	"write redis://[user:password@]host[:port][/db], "           \
+	"sentinel://[user:password@]host[:port],.../MASTER[/db] or " \
+	"unix:/path"
+
+enum {
+	REDIS_PORT = 6379,
+	SENTINEL_PORT = 26379,
+	DB_MAX = 65535
+};
 
 static int hex_digit(char c)
 {
@@ -63,9 +73,9 @@ static int parse_userinfo(const char *text, size_t length,
 			      out->password, sizeof(out->password));
 }
 
-/* "host", "host:port", "[v6]:port" of length bytes */
+/* "host", "host:port", "[v6]:port" of length bytes; out->port may be kept */
 static int parse_hostport(const char *text, size_t length,
-			  struct qd_redisurl *out)
+			  struct qd_redisurl_peer *out)
 {
 	const char *end = text + length, *host_end, *port = NULL;
 	char digits[8];
@@ -102,31 +112,104 @@ static int parse_hostport(const char *text, size_t length,
 	return 0;
 }
 
-static int parse_tcp(const char *rest, struct qd_redisurl *out)
+/*
+ * User and password, if there are any, in front of *rest's length bytes, which
+ * begin behind them afterwards.
+ */
+static int take_userinfo(const char **rest, size_t *length,
+			 struct qd_redisurl *out)
 {
-	size_t authority = strcspn(rest, "/");
-	const char *slash = rest + authority;
 	const char *at = NULL;
-	int64_t number;
 
 	/* a password may hold an "@" that somebody forgot to escape */
-	for (size_t i = 0; i < authority; i++)
-		if (rest[i] == '@')
-			at = rest + i;
-	if (at) {
-		if (parse_userinfo(rest, (size_t)(at - rest), out) < 0)
-			return -1;
-		authority -= (size_t)(at + 1 - rest);
-		rest = at + 1;
-	}
-	if (parse_hostport(rest, authority, out) < 0)
-		return -1;
-	if (*slash == '\0' || strcmp(slash, "/") == 0)
+	for (size_t i = 0; i < *length; i++)
+		if ((*rest)[i] == '@')
+			at = *rest + i;
+	if (!at)
 		return 0;
-	if (qd_value_integer(slash + 1, 0, 65535, &number) < 0)
+	if (parse_userinfo(*rest, (size_t)(at - *rest), out) < 0)
+		return -1;
+	*length -= (size_t)(at + 1 - *rest);
+	*rest = at + 1;
+	return 0;
+}
+
+/* "", "/" or "/db" */
+static int parse_db(const char *text, struct qd_redisurl *out)
+{
+	int64_t number;
+
+	if (*text == '\0' || strcmp(text, "/") == 0)
+		return 0;
+	if (*text != '/' || qd_value_integer(text + 1, 0, DB_MAX, &number) < 0)
 		return -1;
 	out->db = (int)number;
 	return 0;
+}
+
+static int parse_tcp(const char *rest, struct qd_redisurl *out)
+{
+	struct qd_redisurl_peer server = { .port = REDIS_PORT };
+	size_t authority = strcspn(rest, "/");
+	const char *slash = rest + authority;
+
+	if (take_userinfo(&rest, &authority, out) < 0 ||
+	    parse_hostport(rest, authority, &server) < 0)
+		return -1;
+	memcpy(out->host, server.host, sizeof(out->host));
+	out->port = server.port;
+	return parse_db(slash, out);
+}
+
+/* host:port,host:port of length bytes */
+static int parse_sentinels(const char *text, size_t length,
+			   struct qd_redisurl *out)
+{
+	const char *end = text + length;
+
+	for (;;) {
+		struct qd_redisurl_peer peer = { .port = SENTINEL_PORT };
+		const char *comma = memchr(text, ',', (size_t)(end - text));
+		const char *stop = comma ? comma : end;
+
+		if (out->sentinel_count == QD_REDIS_SENTINELS || stop == text ||
+		    parse_hostport(text, (size_t)(stop - text), &peer) < 0)
+			return -1;
+		out->sentinels[out->sentinel_count++] = peer;
+		if (!comma)
+			return 0;
+		text = comma + 1;
+	}
+}
+
+/* The characters that a sentinel takes for such a name. */
+static int parse_master(const char *text, size_t length,
+			struct qd_redisurl *out)
+{
+	static const char valid[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789.-_";
+
+	if (length == 0 || length >= sizeof(out->master) ||
+	    strspn(text, valid) < length)
+		return -1;
+	memcpy(out->master, text, length);
+	out->master[length] = '\0';
+	return 0;
+}
+
+static int parse_sentinel(const char *rest, struct qd_redisurl *out)
+{
+	size_t authority = strcspn(rest, "/"), length;
+	const char *master = rest + authority;
+
+	if (take_userinfo(&rest, &authority, out) < 0 ||
+	    parse_sentinels(rest, authority, out) < 0 || *master++ != '/')
+		return -1;
+	length = strcspn(master, "/");
+	if (parse_master(master, length, out) < 0)
+		return -1;
+	return parse_db(master + length, out);
 }
 
 static int parse_path(const char *path, struct qd_redisurl *out,
@@ -144,7 +227,7 @@ static int parse_path(const char *path, struct qd_redisurl *out,
 int qd_redisurl_parse(const char *url, struct qd_redisurl *out,
 		      struct qd_error *err)
 {
-	struct qd_redisurl parsed = { .port = 6379 };
+	struct qd_redisurl parsed = { .port = REDIS_PORT };
 	int rc = 0;
 
 	if (strncmp(url, "unix:", 5) == 0)
@@ -154,10 +237,16 @@ int qd_redisurl_parse(const char *url, struct qd_redisurl *out,
 				  "rediss:// needs TLS, which this build of "
 				  "hiredis does not have; use redis:// through "
 				  "stunnel or WireGuard");
-	else if (strncmp(url, "redis://", 8) != 0)
+	else if (strncmp(url, "sentinel://", 11) == 0) {
+		if (parse_sentinel(url + 11, &parsed) < 0)
+			rc = qd_error_set(err, EX_CONFIG,
+					  "it is not a URL of at most %d "
+					  "sentinels; %s",
+					  QD_REDIS_SENTINELS, EXPECTED);
+	} else if (strncmp(url, "redis://", 8) != 0)
 		rc = qd_error_set(err, EX_CONFIG,
-				  "it does not begin with redis:// or unix:; "
-				  "%s",
+				  "it does not begin with redis://, "
+				  "sentinel:// or unix:; %s",
 				  EXPECTED);
 	else if (parse_tcp(url + 8, &parsed) < 0)
 		rc = qd_error_set(err, EX_CONFIG, "it is not a Redis URL; %s",
@@ -167,12 +256,48 @@ int qd_redisurl_parse(const char *url, struct qd_redisurl *out,
 	return rc;
 }
 
+static size_t add(char *out, size_t size, size_t used, const char *text)
+{
+	int n = used < size ? snprintf(out + used, size - used, "%s", text) : 0;
+
+	return used + (n > 0 ? (size_t)n : 0);
+}
+
+static void name_sentinels(const struct qd_redisurl *url, char *out,
+			   size_t size)
+{
+	char end[QD_REDIS_MASTER + 16];
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (int i = 0; i < url->sentinel_count; i++) {
+		const struct qd_redisurl_peer *peer = &url->sentinels[i];
+		bool v6 = strchr(peer->host, ':') != NULL;
+		char text[sizeof(peer->host) + 16];
+
+		snprintf(text, sizeof(text), "%s%s%s%s:%d", i ? "," : "",
+			 v6 ? "[" : "", peer->host, v6 ? "]" : "", peer->port);
+		used = add(out, size, used, text);
+	}
+	snprintf(end, sizeof(end), "/%s/%d", url->master, url->db);
+	add(out, size, used, end);
+}
+
 const char *qd_redisurl_name(const struct qd_redisurl *url, char *out, int size)
 {
-	if (url->path[0])
+	if (url->sentinel_count)
+		name_sentinels(url, out, (size_t)size);
+	else if (url->path[0])
 		snprintf(out, (size_t)size, "%s", url->path);
 	else
 		snprintf(out, (size_t)size, "%s:%d/%d", url->host, url->port,
 			 url->db);
 	return out;
+}
+
+const char *qd_redisurl_scheme(const struct qd_redisurl *url)
+{
+	if (url->sentinel_count)
+		return "sentinel://";
+	return url->path[0] ? "unix:" : "redis://";
 }

@@ -295,10 +295,9 @@ static void print_value(FILE *out, const char *value)
 /* A password in the URL does not belong on a terminal. */
 static void print_redis(const struct qd_settings *settings, FILE *out)
 {
-	char name[300];
+	char name[QD_REDISURL_NAME * QD_REDIS_SENTINELS];
 
-	fprintf(out, "\"%s%s%s\"",
-		settings->redis_url.path[0] ? "unix:" : "redis://",
+	fprintf(out, "\"%s%s%s\"", qd_redisurl_scheme(&settings->redis_url),
 		settings->redis_url.password[0] ? "...@" : "",
 		qd_redisurl_name(&settings->redis_url, name, sizeof(name)));
 }

@@ -42,8 +42,9 @@ const struct qd_spec qd_specs[QD_SETTINGS] = {
 	  .expected = DURATION ", from 1s to 366d" },
 	/* Redis */
 	{ FIELD(redis), .read = qd_read_text,
-	  .expected = "a URL: redis://[user:password@]host[:port][/db] or "
-		      "unix:/path" },
+	  .expected = "a URL: redis://[user:password@]host[:port][/db], "
+		      "sentinel://[user:password@]host[:port],.../MASTER"
+		      "[/db] or unix:/path" },
 	{ FIELD(redis_password_file), .read = qd_read_path, .expected = PATH },
 	{ .name = "redis_timeout",
 	  .offset = offsetof(struct qd_settings, redis_timeout_ms),
