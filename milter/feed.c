@@ -39,7 +39,7 @@ static bool table_is_where_we_are(struct qd_feed *feed)
 		return true; /* there will be one, or the process ends */
 	qd_view_note(view, "feed", text, sizeof(text));
 	qd_view_end(view);
-	snprintf(want, sizeof(want), "%s %s", feed->run_id, feed->position);
+	snprintf(want, sizeof(want), "%s %s", feed->server, feed->position);
 	return strcmp(text, want) == 0;
 }
 
@@ -171,7 +171,7 @@ static const redisReply *entries_of(const redisReply *reply)
 /*
  * The next changes, for which is waited up to block_ms. The position is looked
  * for after they were read: were it trimmed away before, it would be gone
- * after as well.
+ * after as well. So is what the server says of itself.
  */
 static int follow_once(struct qd_feed *feed, int block_ms, bool *gap,
 		       struct qd_error *err)
@@ -179,7 +179,7 @@ static int follow_once(struct qd_feed *feed, int block_ms, bool *gap,
 	const redisReply *entries;
 	redisReply *reply;
 	char block[16];
-	bool there;
+	bool there = false;
 	int rc = 0;
 
 	snprintf(block, sizeof(block), "%d", block_ms);
@@ -187,10 +187,14 @@ static int follow_once(struct qd_feed *feed, int block_ms, bool *gap,
 			  block, "STREAMS", feed->log_key,
 			  feed->position) < 0 ||
 	    qd_feed_ask_entry(feed, feed->position, err) < 0 ||
+	    qd_redis_ask_role(feed->redis, err) < 0 ||
 	    qd_redis_reply(feed->redis, block_ms, &reply, err) < 0)
 		return -1;
 	entries = entries_of(reply);
 	rc = qd_feed_entry_is_there(feed, &there, err);
+	/* before anything is believed that it says */
+	if (rc == 0)
+		rc = qd_redis_take_role(feed->redis, err);
 	/* an empty stream has no position yet, and so no gap */
 	if (rc == 0 && !there && strcmp(feed->position, "0-0") == 0)
 		there = !entries;
@@ -203,30 +207,8 @@ static int follow_once(struct qd_feed *feed, int block_ms, bool *gap,
 	return rc;
 }
 
-static int ask_run_id(struct qd_feed *feed, char out[QD_RUN_ID],
-		      struct qd_error *err)
-{
-	static const char name[] = "\nrun_id:";
-	redisReply *reply;
-	const char *at;
-
-	if (qd_redis_send(feed->redis, err, "INFO", "server") < 0 ||
-	    qd_redis_reply(feed->redis, 0, &reply, err) < 0)
-		return -1;
-	at = reply->type == REDIS_REPLY_STRING ? strstr(reply->str, name) :
-						 NULL;
-	/* a proxy may not say: then every connection is another server */
-	out[0] = '\0';
-	if (at)
-		snprintf(out, QD_RUN_ID, "%.*s",
-			 (int)strcspn(at + sizeof(name) - 1, "\r\n"),
-			 at + sizeof(name) - 1);
-	freeReplyObject(reply);
-	return 0;
-}
-
 /* Where the table says it is, if this is still the same stream. */
-static int can_resume(struct qd_feed *feed, const char *run_id, bool *can,
+static int can_resume(struct qd_feed *feed, const char *server, bool *can,
 		      struct qd_error *err)
 {
 	char text[QD_FEED_NOTE] = "", *space;
@@ -238,10 +220,10 @@ static int can_resume(struct qd_feed *feed, const char *run_id, bool *can,
 	qd_view_note(view, "feed", text, sizeof(text));
 	qd_view_end(view);
 	space = strchr(text, ' ');
-	if (!space || !run_id[0])
+	if (!space || !server[0])
 		return 0;
 	*space = '\0';
-	if (strcmp(text, run_id) != 0)
+	if (strcmp(text, server) != 0)
 		return 0;
 	snprintf(feed->position, sizeof(feed->position), "%.*s",
 		 QD_STREAM_ID - 1, space + 1);
@@ -264,17 +246,17 @@ static int connect_and_follow(struct qd_feed *feed, int *failures,
 			      struct qd_error *err)
 {
 	struct qd_metrics *metrics = &feed->daemon->metrics;
-	char run_id[QD_RUN_ID];
+	char server[QD_REDIS_IDENTITY];
 	bool in_step;
 
 	if (qd_redis_open(feed->settings, feed->wake[0], &feed->redis, err) < 0)
 		return -1;
 	atomic_fetch_add(&metrics->feed_connects, 1);
 	feed->source_count = 0;
-	if (ask_run_id(feed, run_id, err) < 0 ||
-	    can_resume(feed, run_id, &in_step, err) < 0)
+	if (qd_redis_identity(feed->redis, server, err) < 0 ||
+	    can_resume(feed, server, &in_step, err) < 0)
 		return -1;
-	memcpy(feed->run_id, run_id, sizeof(run_id));
+	memcpy(feed->server, server, sizeof(server));
 	/* at first not waiting: it is only up when this has worked once */
 	for (int block_ms = 1;; block_ms = BLOCK_MS) {
 		bool gap = false;

@@ -58,7 +58,7 @@ int qd_feed_save_position(struct qd_feed *feed, struct qd_batch *batch,
 {
 	char text[QD_FEED_NOTE];
 
-	snprintf(text, sizeof(text), "%s %s", feed->run_id, feed->position);
+	snprintf(text, sizeof(text), "%s %s", feed->server, feed->position);
 	return qd_batch_note(batch, "feed", text, err);
 }
 

@@ -14,8 +14,8 @@
 /* Stream ids are "MILLISECONDS-NUMBER". */
 enum {
 	QD_STREAM_ID = 48,
-	QD_RUN_ID = 64,
-	QD_FEED_NOTE = QD_RUN_ID + QD_STREAM_ID + 2, /* "RUN-ID POSITION" */
+	/* "SERVER POSITION" */
+	QD_FEED_NOTE = QD_REDIS_IDENTITY + QD_STREAM_ID + 2,
 	QD_FEED_SOURCES = 4096
 };
 
@@ -34,8 +34,8 @@ struct qd_feed {
 	atomic_bool stopped;
 	int wake[2]; /* wake[1] is closed when stopped */
 	struct qd_redis *redis;
-	/* of the server, and how far its stream was read */
-	char run_id[QD_RUN_ID];
+	/* which server it is, and how far its stream was read */
+	char server[QD_REDIS_IDENTITY];
 	char position[QD_STREAM_ID];
 	char log_key[QD_REDIS_KEY];
 	struct qd_feed_source *sources;

@@ -39,6 +39,8 @@ milter_libquotadefer_a_SOURCES = \
 	milter/rcpt.c \
 	milter/record.c \
 	milter/redis.c \
+	milter/redis_impl.h \
+	milter/redis_sentinel.c \
 	milter/redisurl.c \
 	milter/reply.c \
 	milter/rootset.c \

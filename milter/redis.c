@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "quotadefer/redis.h"
+#include "redis_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,15 +14,7 @@
 
 #include <hiredis/hiredis.h>
 
-struct qd_redis {
-	redisContext *context;
-	int64_t timeout_ms;
-	int wake_fd;
-	long awaited; /* replies that are still to come */
-	char name[300];
-};
-
-static int64_t now_ms(void)
+int64_t qd_redis_now_ms(void)
 {
 	struct timespec now;
 
@@ -109,9 +101,9 @@ static int read_secret(const char *path, char *out, size_t size,
 	return 0;
 }
 
-static int authenticate(struct qd_redis *redis,
-			const struct qd_settings *settings,
-			struct qd_error *err)
+int qd_redis_authenticate(struct qd_redis *redis,
+			  const struct qd_settings *settings,
+			  struct qd_error *err)
 {
 	const struct qd_redisurl *url = &settings->redis_url;
 	char secret[512];
@@ -134,12 +126,12 @@ static int authenticate(struct qd_redis *redis,
 	return rc < 0 ? -1 : qd_redis_skip(redis, 1, err);
 }
 
-static int greet(struct qd_redis *redis, const struct qd_settings *settings,
-		 struct qd_error *err)
+int qd_redis_greet(struct qd_redis *redis, const struct qd_settings *settings,
+		   struct qd_error *err)
 {
 	char db[8];
 
-	if (authenticate(redis, settings, err) < 0)
+	if (qd_redis_authenticate(redis, settings, err) < 0)
 		return -1;
 	snprintf(db, sizeof(db), "%d", settings->redis_url.db);
 	if (qd_redis_send(redis, err, "SELECT", db) < 0)
@@ -147,24 +139,23 @@ static int greet(struct qd_redis *redis, const struct qd_settings *settings,
 	return qd_redis_skip(redis, 1, err);
 }
 
-int qd_redis_open(const struct qd_settings *settings, int wake_fd,
-		  struct qd_redis **out, struct qd_error *err)
+int qd_redis_dial(const struct qd_redis_place *place, struct qd_redis **out,
+		  struct qd_error *err)
 {
-	const struct qd_redisurl *url = &settings->redis_url;
-	struct timeval timeout = to_timeval(settings->redis_timeout_ms);
+	struct timeval timeout = to_timeval(place->timeout_ms);
 	struct qd_redis *redis = calloc(1, sizeof(*redis));
 
 	if (!redis)
 		return qd_error_set(err, EX_OSERR, "redis: no memory");
-	redis->wake_fd = wake_fd;
-	redis->timeout_ms = settings->redis_timeout_ms;
-	qd_redisurl_name(url, redis->name, sizeof(redis->name));
-	if (url->path[0])
+	redis->wake_fd = place->wake_fd;
+	redis->timeout_ms = place->timeout_ms;
+	snprintf(redis->name, sizeof(redis->name), "%s", place->name);
+	if (place->path)
 		redis->context =
-			redisConnectUnixWithTimeout(url->path, timeout);
+			redisConnectUnixWithTimeout(place->path, timeout);
 	else
-		redis->context =
-			redisConnectWithTimeout(url->host, url->port, timeout);
+		redis->context = redisConnectWithTimeout(place->host,
+							 place->port, timeout);
 	if (!redis->context || redis->context->err) {
 		context_failed(redis, err);
 		qd_redis_close(&redis);
@@ -172,12 +163,41 @@ int qd_redis_open(const struct qd_settings *settings, int wake_fd,
 	}
 	redisSetTimeout(redis->context, timeout);
 	redisEnableKeepAlive(redis->context);
-	if (greet(redis, settings, err) < 0) {
+	*out = redis;
+	return 0;
+}
+
+static int open_server(const struct qd_settings *settings, int wake_fd,
+		       struct qd_redis **out, struct qd_error *err)
+{
+	const struct qd_redisurl *url = &settings->redis_url;
+	char name[QD_REDISURL_NAME];
+	const struct qd_redis_place place = {
+		.path = url->path[0] ? url->path : NULL,
+		.host = url->host,
+		.port = url->port,
+		.name = qd_redisurl_name(url, name, sizeof(name)),
+		.timeout_ms = settings->redis_timeout_ms,
+		.wake_fd = wake_fd,
+	};
+	struct qd_redis *redis;
+
+	if (qd_redis_dial(&place, &redis, err) < 0)
+		return -1;
+	if (qd_redis_greet(redis, settings, err) < 0) {
 		qd_redis_close(&redis);
 		return -1;
 	}
 	*out = redis;
 	return 0;
+}
+
+int qd_redis_open(const struct qd_settings *settings, int wake_fd,
+		  struct qd_redis **out, struct qd_error *err)
+{
+	if (settings->redis_url.sentinel_count)
+		return qd_redis_open_primary(settings, wake_fd, out, err);
+	return open_server(settings, wake_fd, out, err);
 }
 
 void qd_redis_close(struct qd_redis **redis)
@@ -218,7 +238,7 @@ static int wait_readable(struct qd_redis *redis, int64_t deadline,
 	int n;
 
 	do {
-		left = deadline - now_ms();
+		left = deadline - qd_redis_now_ms();
 		n = poll(pfds, 2, left > 0 ? (int)left : 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
@@ -244,7 +264,7 @@ static int flush(struct qd_redis *redis, struct qd_error *err)
 int qd_redis_reply(struct qd_redis *redis, int64_t extra_ms,
 		   struct redisReply **out, struct qd_error *err)
 {
-	int64_t deadline = now_ms() + redis->timeout_ms + extra_ms;
+	int64_t deadline = qd_redis_now_ms() + redis->timeout_ms + extra_ms;
 	redisReply *reply;
 	void *any = NULL;
 
@@ -302,6 +322,54 @@ int qd_redis_settle(struct qd_redis *redis)
 		if (redis->awaited == before)
 			return -1; /* the connection, not a command */
 	}
+	return 0;
+}
+
+/* The value of a line "name:value" of INFO, "" if there is none. */
+static void find_info(const redisReply *info, const char *name, char *out,
+		      size_t size)
+{
+	const char *at = qd_redis_text(info);
+	size_t length = strlen(name);
+
+	out[0] = '\0';
+	while (at && (at = strchr(at, '\n')) != NULL) {
+		at++;
+		if (strncmp(at, name, length) != 0 || at[length] != ':')
+			continue;
+		at += length + 1;
+		snprintf(out, size, "%.*s", (int)strcspn(at, "\r\n"), at);
+		return;
+	}
+}
+
+static int take_info(struct qd_redis *redis, const char *name, char *out,
+		     size_t size, struct qd_error *err)
+{
+	redisReply *reply;
+
+	if (qd_redis_reply(redis, 0, &reply, err) < 0)
+		return -1;
+	find_info(reply, name, out, size);
+	freeReplyObject(reply);
+	return 0;
+}
+
+int qd_redis_identity(struct qd_redis *redis, char out[QD_REDIS_IDENTITY],
+		      struct qd_error *err)
+{
+	char run[QD_REDIS_IDENTITY / 2], data[QD_REDIS_IDENTITY / 2];
+
+	if (qd_redis_send(redis, err, "INFO", "server") < 0 ||
+	    qd_redis_send(redis, err, "INFO", "replication") < 0 ||
+	    take_info(redis, "run_id", run, sizeof(run), err) < 0 ||
+	    take_info(redis, "master_replid", data, sizeof(data), err) < 0)
+		return -1;
+	snprintf(out, QD_REDIS_IDENTITY, "%s%s%s", run, data[0] ? "/" : "",
+		 data);
+	/* a proxy may not say */
+	if (!run[0])
+		out[0] = '\0';
 	return 0;
 }
 

@@ -30,7 +30,7 @@ only libmilter/mfapi.h milter/callbacks.c
 only lmdb.h milter/table_impl.h
 only confuse.h milter/settings_file.c
 only hiredis/hiredis.h milter/redis.c milter/feed.c milter/feed_entry.c \
-	milter/feed_load.c milter/feed_source.c \
+	milter/feed_load.c milter/feed_source.c milter/redis_sentinel.c \
 	tools/scan/publish_redis.c tools/scan/publish_redis_load.c
 only jansson.h tools/ctl/compare_report.c tools/ctl/daemon.c \
 	tools/ctl/list.c tools/ctl/query.c tools/ctl/steps.c tools/ctl/steps.h
@@ -84,7 +84,7 @@ for header in changes crew findings guard imapdconf load progress publish quotad
 done
 
 # private headers stay with their module
-for impl in alias alias_ldap table settings feed; do
+for impl in alias alias_ldap table settings feed redis; do
 	for file in $(grep -lE "\"${impl}_(impl|tokens)\.h" milter/*.c tools/*/*.c); do
 		case $file in
 		milter/$impl*.c) ;;

@@ -23,6 +23,10 @@ struct redisReply;
  * Blocks at most redis_timeout for each of connecting and the replies.
  * Returns 0, or -1 with *err: EX_UNAVAILABLE, or EX_NOPERM for a password or
  * permission that is missing.
+ *
+ * With sentinels: to the primary that they name, which must say so too. They
+ * are asked again for about redis_timeout if it does not, or cannot be
+ * reached. settings must then outlive the connection.
  */
 int qd_redis_open(const struct qd_settings *settings, int wake_fd,
 		  struct qd_redis **out, struct qd_error *err);
@@ -70,6 +74,25 @@ int qd_redis_skip(struct qd_redis *redis, int count, struct qd_error *err);
  * so that new ones can be. Returns 0, or -1 if the connection is dead.
  */
 int qd_redis_settle(struct qd_redis *redis);
+
+/*
+ * Which process it is, and whose data it has: another text after a restart, a
+ * failover, and where a server was promoted. "" if the server does not say.
+ */
+enum {
+	QD_REDIS_IDENTITY = 128
+};
+int qd_redis_identity(struct qd_redis *redis, char out[QD_REDIS_IDENTITY],
+		      struct qd_error *err);
+
+/*
+ * Ask a server that sentinels have named whether it still is the primary, as
+ * one of other commands, and take the answer: -1 if it is not. Now and then a
+ * sentinel is asked as well, for at most 0.2 s. Both do nothing for other
+ * servers, which may be what they like.
+ */
+int qd_redis_ask_role(struct qd_redis *redis, struct qd_error *err);
+int qd_redis_take_role(struct qd_redis *redis, struct qd_error *err);
 
 /*
  * Key names, as in quotadefer-schema(7): "{PREFIX}:KIND" or
