@@ -26,6 +26,9 @@ struct qd_publisher {
 	void (*unlock)(void *self);
 	/* Go on holding it; call at least every few seconds. */
 	int (*renew)(void *self, struct qd_error *err);
+	/* Is what was published still there, as far as can be told without
+	   reading it? To be asked now and then. NULL: it always is. */
+	int (*look)(void *self, struct qd_error *err);
 	/* What source published before (*known), and its records. */
 	int (*load)(void *self, const char *source, bool *known,
 		    struct qd_source *before, struct qd_rootset *records,

@@ -813,6 +813,19 @@ class RedisTrouble(WithTree):
             self.assertTrue(self.defers("full"))
         self.assertEqual(self.watcher.text().count("; trying again"), 2)
 
+    def test_restarted_with_older_data(self):
+        """What was published after it was saved last is published again,
+        though nothing else happens that would have to be."""
+        self.start()
+        self.redis.cli("SAVE")
+        self.tree.set("good", 102401)
+        self.becomes_full("good")
+        self.redis.stop(signal.SIGKILL)
+        self.redis.start()
+        wait_for("it is there again", lambda: self.redis.cli(
+            "HEXISTS", "{quotadefer}:root:test", "user.good") == "1")
+        self.becomes_full("good")
+
     def test_emptied(self):
         self.start()
         self.redis.cli("FLUSHALL")

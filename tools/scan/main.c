@@ -11,6 +11,11 @@
 
 #include "run.h"
 
+enum {
+	FAILOVER_MS = 60000,
+	FAILOVER_PAUSE_MS = 100
+};
+
 static const char usage[] =
 	"[-nqvVh] [-c FILE] [-o NAME=VALUE]... [--watch] [--dry-run]\n"
 	"                       [--force]\n"
@@ -76,6 +81,36 @@ static int read_conf(struct run *run, struct qd_error *err)
 	return 0;
 }
 
+static bool may_be_failover(const struct run *run, const struct qd_error *err)
+{
+	return run->settings->redis_url.sentinel_count && run->connected &&
+	       !run->dry_run && !interrupted && err->status == EX_UNAVAILABLE;
+}
+
+/*
+ * When a server fails under us, another takes over. Our lease may be there as
+ * well: nobody but us could scan much sooner than it ends.
+ */
+static int complete(struct run *run, struct qd_error *err)
+{
+	const struct timespec pause = { .tv_nsec =
+						FAILOVER_PAUSE_MS * 1000000L };
+	int64_t end = 0;
+
+	while (run_complete(run, err) < 0) {
+		if (!may_be_failover(run, err))
+			return -1;
+		if (!end && !run->quiet)
+			qd_log(LOG_NOTICE, "%s; trying again", err->text);
+		if (!end)
+			end = run_now_ms() + FAILOVER_MS;
+		else if (run_now_ms() >= end)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 static int work(struct run *run)
 {
 	const struct qd_settings *settings = run->settings;
@@ -92,7 +127,7 @@ static int work(struct run *run)
 	/* a scan has time; who delivers mail has not */
 	if (nice(10) < 0)
 		qd_log(LOG_DEBUG, "nice: %m");
-	if (run_complete(run, &err) < 0)
+	if (complete(run, &err) < 0)
 		return qd_options_fail(&run->common, &err);
 	return EX_OK;
 }

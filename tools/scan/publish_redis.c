@@ -3,6 +3,7 @@
 #include "publish_redis_impl.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,13 @@
 /* A lease ends by itself, that long after its holder is gone. */
 #define LEASE_MS "60000"
 #define BRIEF_MS "10000"
+
+/* What outlives a connection. */
+static struct {
+	uint64_t token;			/* this process, in its leases */
+	unsigned int leases;		/* so many had it */
+	char server[QD_REDIS_IDENTITY]; /* to which all was published */
+} memory;
 
 static void name_keys(struct remote *r, const char *source)
 {
@@ -37,11 +45,40 @@ static int remote_open(const struct qd_settings *settings, bool read_only,
 	snprintf(r->prefix, sizeof(r->prefix), "%s", settings->prefix);
 	r->stream_length = settings->stream_length;
 	name_keys(r, settings->source);
-	if (qd_redis_open(settings, -1, &r->redis, err) < 0) {
+	if (qd_redis_open(settings, -1, &r->redis, err) < 0 ||
+	    qd_redis_identity(r->redis, r->server, err) < 0) {
+		qd_redis_close(&r->redis);
 		free(r);
 		return -1;
 	}
 	*self = r;
+	return 0;
+}
+
+bool qd_remote_has_all(const struct remote *r)
+{
+	return strcmp(memory.server, r->server) == 0;
+}
+
+void qd_remote_now_has_all(const struct remote *r)
+{
+	memcpy(memory.server, r->server, sizeof(memory.server));
+}
+
+/* It may also have become a replica and a primary again, with other data. */
+static int remote_look(void *self, struct qd_error *err)
+{
+	struct remote *r = self;
+	char server[QD_REDIS_IDENTITY];
+
+	if (qd_redis_ask_role(r->redis, err) < 0 ||
+	    qd_redis_take_role(r->redis, err) < 0 ||
+	    qd_redis_identity(r->redis, server, err) < 0)
+		return -1;
+	if (strcmp(server, r->server) != 0)
+		return qd_error_set(err, EX_UNAVAILABLE,
+				    "redis %s: it has other data now",
+				    qd_redis_name(r->redis));
 	return 0;
 }
 
@@ -78,22 +115,58 @@ static int lost(struct remote *r, const char *holder, struct qd_error *err)
 			    holder[0] ? holder : "somebody else");
 }
 
+/* The name of a lease: ours begin alike, up to the number behind the dot. */
+static int name_holder(struct remote *r, struct qd_error *err)
+{
+	char host[256] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	if (!memory.token &&
+	    getrandom(&memory.token, sizeof(memory.token), 0) < 0)
+		return qd_error_set(err, EX_OSERR, "getrandom: %m");
+	snprintf(r->holder, sizeof(r->holder),
+		 "process %ld on %s (%016" PRIx64 ".%u)", (long)getpid(), host,
+		 memory.token, ++memory.leases);
+	return 0;
+}
+
+static bool was_ours(const struct remote *r, const char *holder)
+{
+	size_t alike = (size_t)(strrchr(r->holder, '.') + 1 - r->holder);
+
+	return strncmp(holder, r->holder, alike) == 0;
+}
+
+/*
+ * A lease that we had on a connection that broke. Whatever else was sent on
+ * that one comes to nothing, should it arrive after this.
+ */
+static int take_over(struct remote *r, const char *holder, struct qd_error *err)
+{
+	char ours[sizeof(r->holder)];
+
+	memcpy(ours, r->holder, sizeof(ours));
+	snprintf(r->holder, sizeof(r->holder), "%s", holder);
+	if (qd_remote_begin_transaction(r, err) < 0 ||
+	    qd_redis_send(r->redis, err, "SET", r->lease_key, ours, "PX",
+			  r->lease_ms) < 0 ||
+	    qd_remote_end_transaction(r, 1, err) < 0)
+		return -1;
+	memcpy(r->holder, ours, sizeof(ours));
+	r->leased = true;
+	return 0;
+}
+
 static int remote_lock(void *self, const char *source, bool brief,
 		       struct qd_error *err)
 {
 	struct remote *r = self;
-	char host[256] = "", answer[400];
-	uint64_t token = 0;
+	char answer[400];
 
 	name_keys(r, source);
 	r->lease_ms = brief ? BRIEF_MS : LEASE_MS;
-	gethostname(host, sizeof(host) - 1);
-	if (getrandom(&token, sizeof(token), 0) < 0)
-		return qd_error_set(err, EX_OSERR, "getrandom: %m");
-	snprintf(r->holder, sizeof(r->holder),
-		 "process %ld on %s (%016" PRIx64 ")", (long)getpid(), host,
-		 token);
-	if (qd_redis_send(r->redis, err, "SET", r->lease_key, r->holder, "NX",
+	if (name_holder(r, err) < 0 ||
+	    qd_redis_send(r->redis, err, "SET", r->lease_key, r->holder, "NX",
 			  "PX", r->lease_ms) < 0 ||
 	    ask_text(r, answer, sizeof(answer), err) < 0)
 		return -1;
@@ -104,6 +177,8 @@ static int remote_lock(void *self, const char *source, bool brief,
 	if (qd_redis_send(r->redis, err, "GET", r->lease_key) < 0 ||
 	    ask_text(r, answer, sizeof(answer), err) < 0)
 		return -1;
+	if (was_ours(r, answer))
+		return take_over(r, answer, err);
 	return lost(r, answer, err);
 }
 
@@ -158,7 +233,9 @@ static int remote_renew(void *self, struct qd_error *err)
 
 	if (!r->leased)
 		return 0;
-	if (qd_remote_begin_transaction(r, err) < 0 ||
+	if (qd_redis_ask_role(r->redis, err) < 0 ||
+	    qd_redis_take_role(r->redis, err) < 0 ||
+	    qd_remote_begin_transaction(r, err) < 0 ||
 	    qd_remote_renew_lease(r, err) < 0)
 		return -1;
 	return qd_remote_end_transaction(r, 1, err);
@@ -199,6 +276,7 @@ const struct qd_publisher qd_publisher_redis = {
 	.lock = remote_lock,
 	.unlock = remote_unlock,
 	.renew = remote_renew,
+	.look = remote_look,
 	.load = qd_remote_load,
 	.load_some = qd_remote_load_some,
 	.sources = qd_remote_sources,

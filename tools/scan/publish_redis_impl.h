@@ -22,6 +22,8 @@ struct pending {
 
 struct remote {
 	struct qd_redis *redis;
+	char server[QD_REDIS_IDENTITY];
+	bool whole;	  /* all was loaded, not only some */
 	char holder[400]; /* what the lease says, if we hold it */
 	bool leased;
 	const char *lease_ms;
@@ -46,6 +48,13 @@ int qd_remote_end_transaction(struct remote *r, int queued,
 
 /* Queue what makes the lease last longer. */
 int qd_remote_renew_lease(struct remote *r, struct qd_error *err);
+
+/*
+ * Is this the server, with the data, that all was published to last? Another
+ * may lack what it was given last. And: now it is.
+ */
+bool qd_remote_has_all(const struct remote *r);
+void qd_remote_now_has_all(const struct remote *r);
 
 /* Free what is not yet written. */
 void qd_remote_forget_pending(struct remote *r);

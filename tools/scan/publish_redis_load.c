@@ -123,6 +123,7 @@ int qd_remote_load(void *self, const char *source, bool *known,
 		return -1;
 	qd_rootset_sort(records);
 	r->records = (int64_t)records->count;
+	r->whole = true;
 	return 0;
 }
 
@@ -198,6 +199,9 @@ int qd_remote_load_some(void *self, const char *source,
 		if (take_some(r, names, i, records, err) < 0)
 			return -1;
 	r->records = before->records;
+	r->whole = false;
+	if (!qd_remote_has_all(r))
+		*known = false;
 	return 0;
 }
 

@@ -108,6 +108,7 @@ int run_begin(struct run *run, const struct qd_rootset *names,
 	if (!run->self &&
 	    publisher->open(settings, run->dry_run, &run->self, err) < 0)
 		return -1;
+	run->connected = true;
 	if (!run->dry_run && lock(run, names, err) < 0)
 		return -1;
 	if (load(run, names, err) < 0)

@@ -19,8 +19,9 @@ struct run {
 	struct qd_settings *settings;
 	struct qd_imapdconf conf;
 	const struct qd_publisher *publisher;
-	void *self; /* the publisher, if it is open */
-	bool known; /* the source was published before */
+	void *self;	/* the publisher, if it is open */
+	bool connected; /* it was, once */
+	bool known;	/* the source was published before */
 	struct qd_source before, source;
 	struct qd_rootset current;
 	struct qd_scan scan;

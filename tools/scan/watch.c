@@ -27,6 +27,8 @@ enum {
 	/* but what changes meanwhile may be the remedy */
 	BACKOFF_CHANGED_MS = 1000,
 	HEARTBEAT_MS = 60000,
+	/* a server that is another one may not have what was written last */
+	LOOK_MS = 2000,
 	/* others get their turn, for as long as we had it, but no longer than
 	   that; see run.c, which waits for it */
 	TURN_MS = 2,
@@ -41,7 +43,7 @@ struct watch {
 	bool all;		    /* any root may have changed */
 	bool periodic;		    /* and that is because it is time to look */
 	struct qd_rootset found;    /* what such a scan found to be otherwise */
-	int64_t scan_at_ms, beat_at_ms, retry_at_ms, watchdog_ms;
+	int64_t scan_at_ms, beat_at_ms, look_at_ms, retry_at_ms, watchdog_ms;
 	int64_t tried_at_ms, soonest_ms; /* the last time, the next */
 	int failures;
 	struct qd_error lost; /* why watching ended, if it did */
@@ -267,6 +269,24 @@ static void note_failure(struct watch *w, const struct qd_error *err)
 		w->soonest_ms = now + BACKOFF_CHANGED_MS;
 }
 
+/*
+ * Is the server still there, and the same? If not, the next one is told that we
+ * are alive, and asked what it knows.
+ */
+static void look(struct watch *w)
+{
+	struct run *run = w->run;
+	struct qd_error err;
+
+	w->look_at_ms = run_now_ms() + LOOK_MS;
+	if (!run->self || !run->publisher->look ||
+	    run->publisher->look(run->self, &err) == 0)
+		return;
+	run->publisher->close(&run->self);
+	w->beat_at_ms = w->tried_at_ms = run_now_ms();
+	note_failure(w, &err);
+}
+
 static void note_success(struct watch *w, bool beat)
 {
 	const struct qd_settings *settings = w->run->settings;
@@ -314,6 +334,8 @@ static int next_wait(const struct watch *w)
 {
 	int64_t now = run_now_ms(), at = least(w->scan_at_ms, w->beat_at_ms);
 
+	if (w->run->publisher->look)
+		at = least(at, w->look_at_ms);
 	if (w->all || w->names.count)
 		at = now;
 	if (at < w->retry_at_ms)
@@ -366,6 +388,8 @@ int run_watch(struct run *run)
 	run->progress.enabled = 0;
 	qd_table_guard();
 	while (!interrupted) {
+		if (run_now_ms() >= w.look_at_ms)
+			look(&w);
 		if (is_due(&w, run_now_ms()))
 			go(&w);
 		wait_for_changes(&w);
