@@ -10,7 +10,8 @@ AM_TESTS_ENVIRONMENT = QD_TOP_BUILDDIR='$(abs_top_builddir)'; \
 EXTRA_DIST += tests/layering.sh tests/lsan.supp tests/tsan.supp tests/docs.sh $(E2E_TESTS) \
 	tests/support/parts.py tests/support/fetch-sendmail \
 	tests/support/matrix.py tests/support/oracles.py \
-	tests/support/sendmail_part.py tests/support/slapd_part.py
+	tests/support/sendmail_part.py tests/support/sentinel_part.py \
+	tests/support/slapd_part.py
 
 TESTS += tests/layering.sh tests/docs.sh
 
@@ -65,7 +66,8 @@ THREADED_TESTS = \
 	tests/unit/test_quotalegacy \
 	tests/unit/test_table \
 	tests/e2e/feed.py \
-	tests/e2e/ldap.py
+	tests/e2e/ldap.py \
+	tests/e2e/sentinel.py
 
 E2E_TESTS = \
 	tests/e2e/agreement.py \
@@ -81,6 +83,7 @@ E2E_TESTS = \
 	tests/e2e/policy.py \
 	tests/e2e/scan.py \
 	tests/e2e/sendmail.py \
+	tests/e2e/sentinel.py \
 	tests/e2e/watch.py
 
 if HAVE_CMOCKA
