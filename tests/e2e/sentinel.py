@@ -272,10 +272,9 @@ class Asking(unittest.TestCase):
             return f"127.0.0.1:{server.socket.getsockname()[1]}"
         return f"127.0.0.1:{server}"
 
-    def scan(self, *sentinels, user="", **settings):
+    def scan(self, *sentinels, user="", name="mine"):
         url = ",".join(self.where(s) for s in sentinels)
-        self.milter.write_conf(redis=f"sentinel://{user}{url}/mine",
-                               **settings)
+        self.milter.write_conf(redis=f"sentinel://{user}{url}/{name}")
         return self.milter.scan(self.tree.conf, check=False)
 
     def silent(self):
@@ -352,26 +351,30 @@ class Asking(unittest.TestCase):
 
     def test_password(self):
         """Sentinels are told it if they ask, and only then."""
-        self.redis.cli("ACL", "SETUSER", "u", "on", ">s3cret", "~*", "+@all")
+        user = "quotadefer-scan:SECRET2@"
+        for line in sentinel_part.access_lists():
+            self.redis.cli("ACL", "SETUSER", *line.split()[1:])
         self.redis.cli("ACL", "SETUSER", "default", "off")
-        done = self.scan(self.good, user="u:s3cret@")
+        done = self.scan(self.good, user=user)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertNotIn("AUTH", self.good.asked)
         os.environ["REDISCLI_AUTH"] = "other"
         self.addCleanup(os.environ.pop, "REDISCLI_AUTH")
         guarded = self.place.start(sentinel_part.Sentinel(
             self.place, "guarded", self.redis, "requirepass other"))
-        done = self.scan(guarded.port, user="u:s3cret@")
+        done = self.scan(guarded.port, user=user)
         self.assertEqual(done.returncode, 77)
         self.assertIn("WRONGPASS", done.stderr)
-        self.assertNotIn("s3cret", done.stderr)
-        guarded.cli("ACL", "SETUSER", "u", "on", ">s3cret", "-@all",
-                    "+sentinel|get-master-addr-by-name", "+auth")
-        self.milter.settings["redis"] = \
-            f"sentinel://u:s3cret@{self.where(guarded.port)}/mymaster"
-        self.milter.write_conf()
-        done = self.milter.scan(self.tree.conf, check=False)
+        self.assertNotIn("SECRET", done.stderr)
+        for words in sentinel_part.sentinel_lists():
+            self.assertEqual(guarded.cli(*words), "OK")
+        done = self.scan(guarded.port, user=user, name="mymaster")
         self.assertEqual(done.returncode, 0, done.stderr)
+        self.milter.write_conf(redis=f"sentinel://quotadefer-milter:SECRET1@"
+                               f"{self.where(guarded.port)}/mymaster")
+        self.place.start(self.milter)
+        wait_for("the filter follows", lambda: self.milter.ctl(
+            "query", "full@example.org", check=False).returncode == 1)
 
     def test_password_is_not_printed(self):
         self.milter.write_conf(

@@ -21,6 +21,12 @@ def access_lists():
             if line.startswith("user quotadefer-")]
 
 
+def sentinel_lists():
+    """The commands that give sentinels those users."""
+    return [line.split() for line in SCHEMA.read_text().splitlines()
+            if line.startswith("ACL SETUSER quotadefer-")]
+
+
 class Configured(parts.Redis):
     """A redis-server with a configuration file that it can rewrite."""
 
