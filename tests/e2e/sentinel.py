@@ -180,7 +180,7 @@ class Failover(unittest.TestCase):
         self.wait_back(number, new)
         if let_go:
             let_go()
-        self.group.wait_healthy()
+        self.group.wait_healthy(1)
 
     def published(self, node, *sources):
         found = {}
@@ -233,6 +233,7 @@ class Failover(unittest.TestCase):
         for number in range(FAILOVERS):
             self.fail_over(number)
         self.load.stop()
+        self.group.wait_healthy()
         self.settle()
         self.no_leaks(before)
         for node in self.group.nodes:

@@ -863,6 +863,33 @@ class RedisTrouble(WithTree):
             self.toggle()
         self.assertNotIn("trying again", self.watcher.text())
 
+    def next_holder(self):
+        """What the watcher's next lease says of it."""
+        with subprocess.Popen(["redis-cli", "-p", str(self.redis.port),
+                               "MONITOR"], stdout=subprocess.PIPE,
+                              text=True) as monitor:
+            self.assertEqual(monitor.stdout.readline(), "OK\n")
+            self.toggle()
+            found = None
+            while not found:
+                found = re.search(r'"SET" "[^"]*:lease:[^"]*" "([^"]*)"',
+                                  monitor.stdout.readline())
+            monitor.kill()
+        return found[1]
+
+    def test_a_lease_of_its_own(self):
+        """Left behind by a connection that broke: it waits for nobody."""
+        self.start()
+        lease = "{quotadefer}:lease:test"
+        holder = self.next_holder()
+        self.redis.cli("SET", lease, holder, "PX", "3600000")
+        self.toggle()
+        wait_for("it is given back", lambda:
+                 self.redis.cli("EXISTS", lease) == "0")
+        self.redis.cli("SET", lease, holder.replace(".", "1."), "PX", "1000")
+        self.toggle()
+        self.assertNotIn("trying again", self.watcher.text())
+
     def kill_at_write(self, number):
         """SIGKILL the watcher when it has sent so many requests more."""
         pid = self.watcher.process.pid

@@ -88,11 +88,8 @@ class Sentinel(Configured):
                 fields.get("num-other-sentinels") != "2":
             return 0
         lines = self.cli("SENTINEL", "REPLICAS", MASTER).splitlines()
-        flags = [value for key, value in zip(lines, lines[1:])
-                 if key == "flags"]
-        links = [value for key, value in zip(lines, lines[1:])
-                 if key == "master-link-status"]
-        return list(zip(flags, links)).count(("slave", "ok"))
+        return [value for key, value in zip(lines, lines[1:])
+                if key == "flags"].count("slave")
 
 
 class Group:
@@ -141,14 +138,15 @@ class Group:
                    node.info("master_sync_in_progress") == "0"
                    for node in self.nodes if node is not primary)
 
-    def wait_healthy(self):
-        """Until both replicas could take over, and all sentinels know. Who
-        takes himself for the primary is told otherwise after 8 seconds."""
+    def wait_healthy(self, replicas=2):
+        """Until so many could take over, and all sentinels know. One that
+        takes itself for the primary is told otherwise after 8 seconds, and
+        what a sentinel knows may be 10 seconds old."""
         def healthy():
             node = self.primary()
             return node and node.info("role") == "master" and \
-                self.in_step(node) == 2 and \
-                all(s.replicas() == 2 for s in self.sentinels)
+                self.in_step(node) >= replicas and \
+                all(s.replicas() >= replicas for s in self.sentinels)
         wait_for("all is well with Redis", healthy, 4 * parts.PATIENCE)
 
     def kill_primary(self):
