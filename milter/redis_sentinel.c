@@ -188,6 +188,41 @@ static int ask_sentinels(struct asking *a, struct qd_error *err)
 			    url->master, text);
 }
 
+enum opinion {
+	NO_ANSWER,
+	SAME,
+	ANOTHER
+};
+
+/* Does this sentinel name the server that we are connected to? */
+static enum opinion ask_about(struct asking *a, const struct qd_redis *redis,
+			      unsigned int which)
+{
+	const struct qd_redisurl *url = &redis->sentinels_of->redis_url;
+	struct qd_error ignored;
+
+	*a = (struct asking){
+		.settings = redis->sentinels_of,
+		.wake_fd = redis->wake_fd,
+		.end_ms = qd_redis_now_ms() + LOOK_WAIT_MS,
+	};
+	which %= (unsigned int)url->sentinel_count;
+	if (ask_sentinel(a, &url->sentinels[which], &ignored) < 0)
+		return NO_ANSWER;
+	if (a->primary.port == redis->peer.port &&
+	    strcmp(a->primary.host, redis->peer.host) == 0)
+		return SAME;
+	return ANOTHER;
+}
+
+static int not_primary(const struct qd_redis *redis, const char *who,
+		       struct qd_error *err)
+{
+	return qd_error_set(err, EX_UNAVAILABLE,
+			    "redis %s: not the primary any more, %.200s says",
+			    redis->name, who);
+}
+
 /*
  * A primary that was cut off, or stopped for a while, takes itself for the
  * primary until a sentinel tells it. One of them is asked, another each time;
@@ -195,26 +230,35 @@ static int ask_sentinels(struct asking *a, struct qd_error *err)
  */
 static int look_at_sentinel(struct qd_redis *redis, struct qd_error *err)
 {
-	const struct qd_settings *settings = redis->sentinels_of;
-	const struct qd_redisurl *url = &settings->redis_url;
-	unsigned int which = atomic_fetch_add(&next_to_look_at, 1) %
-			     (unsigned int)url->sentinel_count;
-	struct asking a = {
-		.settings = settings,
-		.wake_fd = redis->wake_fd,
-		.end_ms = qd_redis_now_ms() + LOOK_WAIT_MS,
-	};
-	struct qd_error ignored;
+	unsigned int which = atomic_fetch_add(&next_to_look_at, 1);
+	struct asking a;
 
 	redis->look_at_ms =
 		qd_redis_now_ms() + random_between(LOOK_MIN_MS, LOOK_MAX_MS);
-	if (ask_sentinel(&a, &url->sentinels[which], &ignored) < 0 ||
-	    (a.primary.port == redis->peer.port &&
-	     strcmp(a.primary.host, redis->peer.host) == 0))
+	if (ask_about(&a, redis, which) != ANOTHER)
 		return 0;
-	return qd_error_set(err, EX_UNAVAILABLE,
-			    "redis %s: not the primary any more, %.200s says",
-			    redis->name, a.name);
+	return not_primary(redis, a.name, err);
+}
+
+int qd_redis_confirm(const struct qd_redis *redis, struct qd_error *err)
+{
+	int same = 0, another = 0, count;
+	char who[QD_REDISURL_NAME];
+	struct asking a;
+
+	count = redis->sentinels_of ?
+			redis->sentinels_of->redis_url.sentinel_count :
+			0;
+	for (int i = 0; i < count; i++) {
+		enum opinion opinion = ask_about(&a, redis, (unsigned int)i);
+
+		same += opinion == SAME;
+		another += opinion == ANOTHER;
+		if (opinion == ANOTHER)
+			memcpy(who, a.name, sizeof(who));
+	}
+	/* one alone may have been cut off itself */
+	return another > same ? not_primary(redis, who, err) : 0;
 }
 
 int qd_redis_ask_role(struct qd_redis *redis, struct qd_error *err)

@@ -95,6 +95,13 @@ int qd_redis_ask_role(struct qd_redis *redis, struct qd_error *err);
 int qd_redis_take_role(struct qd_redis *redis, struct qd_error *err);
 
 /*
+ * After the last write: -1 if most sentinels that answer, each within 0.2 s,
+ * name another server by now, so that what was written may be thrown away. 0
+ * for other servers.
+ */
+int qd_redis_confirm(const struct qd_redis *redis, struct qd_error *err);
+
+/*
  * Key names, as in quotadefer-schema(7): "{PREFIX}:KIND" or
  * "{PREFIX}:KIND:SOURCE". Returns out.
  */

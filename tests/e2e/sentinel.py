@@ -350,6 +350,27 @@ class Asking(unittest.TestCase):
             "query", "good@example.org", check=False).returncode == 1)
         self.assertTrue(watcher.is_running())
 
+    def test_another_is_named_when_it_is_done(self):
+        """What was written may have been thrown away, and a lease that was
+        given back is still there on the other: all again."""
+        other = self.place.start(parts.Redis(self.place, "other"))
+        first = [resp(["127.0.0.1", str(self.redis.port)])]
+        then = resp(["127.0.0.1", str(other.port)])
+
+        class Replies:
+            def get(self, word, default):
+                if word != "SENTINEL":
+                    return default
+                return first.pop() if first else then
+        self.good.replies = Replies()
+        done = self.scan(self.good)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("not the primary any more", done.stderr)
+        for server in (self.redis, other):
+            self.assertIn("user.full", server.cli("HKEYS", ROOTS + "test"))
+            self.assertEqual(server.cli("EXISTS", "{quotadefer}:lease:test"),
+                             "0")
+
     def test_password(self):
         """Sentinels are told it if they ask, and only then."""
         user = "quotadefer-scan:SECRET2@"

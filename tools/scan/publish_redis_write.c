@@ -180,7 +180,10 @@ int qd_remote_finish(void *self, const struct qd_source *src, bool beat,
 		return -1;
 	r->leased = false;
 	qd_remote_forget_pending(r);
-	if (r->whole)
-		qd_remote_now_has_all(r);
+	if (!r->whole)
+		return 0;
+	if (qd_redis_confirm(r->redis, err) < 0)
+		return -1;
+	qd_remote_now_has_all(r);
 	return 0;
 }
