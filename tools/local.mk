@@ -14,6 +14,7 @@ tools_scan_libscan_a_SOURCES = \
 	tools/scan/publish_lmdb.c \
 	tools/scan/publish_redis.c \
 	tools/scan/publish_redis_impl.h \
+	tools/scan/publish_redis_holder.c \
 	tools/scan/publish_redis_load.c \
 	tools/scan/publish_redis_write.c \
 	tools/scan/quotadb.c \

@@ -726,11 +726,15 @@ class Published(unittest.TestCase):
                           self.redis.cli("HGETALL", self.SOURCE)), before)
 
     def test_killed(self):
-        """The lease of the dead keeps the next one out until it ends."""
+        """The lease of the dead keeps the next one out until it ends, if it
+        was scanned elsewhere; here it is seen to be dead."""
         self.grow(3000)
         process, pid = self.start_and_stop()
         os.kill(pid, signal.SIGKILL)
         process.communicate()
+        elsewhere = self.redis.cli("GET", self.LEASE).replace("(", "(0")
+        self.assertEqual(self.redis.cli("SET", self.LEASE, elsewhere,
+                                        "KEEPTTL"), "OK")
         refused = self.go(check=False)
         self.assertEqual(refused.returncode, 75)
         self.assertIn(f"being scanned by process {pid} on ", refused.stderr)
@@ -738,6 +742,7 @@ class Published(unittest.TestCase):
         self.redis.cli("PEXPIRE", self.LEASE, 1)
         wait_for("it ended", lambda:
                  self.redis.cli("EXISTS", self.LEASE) == "0")
+        self.redis.cli("SET", self.LEASE, elsewhere.replace("(0", "("))
         self.go("--force")
         self.assertEqual(len(self.published()), 3002)
 

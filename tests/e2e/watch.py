@@ -886,9 +886,30 @@ class RedisTrouble(WithTree):
         self.toggle()
         wait_for("it is given back", lambda:
                  self.redis.cli("EXISTS", lease) == "0")
-        self.redis.cli("SET", lease, holder.replace(".", "1."), "PX", "1000")
+        another = re.sub(r"\.(\d+)\)$", r"1.\1)", holder)
+        self.redis.cli("SET", lease, another, "PX", "1000")
         self.toggle()
         self.assertNotIn("trying again", self.watcher.text())
+
+    def test_a_lease_of_one_that_ended(self):
+        """On this machine, as far as can be told."""
+        self.start()
+        lease = "{quotadefer}:lease:test"
+        holder = self.next_holder()
+        scan = self.milter.scan
+
+        def scan_with(text):
+            self.redis.cli("SET", lease, text, "PX", "3600000")
+            return scan(self.tree.conf, "-o", "guard_full=100%",
+                        check=False).returncode
+        for text, status in ((holder, 75),  # it is alive
+                             (holder.replace("(", "(0", 1), 75), ("x", 75)):
+            self.assertEqual(scan_with(text), status)
+        self.watcher.stop(signal.SIGKILL)
+        for text, status in ((holder, 0), (holder.replace("(", "(0", 1), 75),
+                             (holder.replace("process ", "process -"), 75),
+                             ("(", 75)):
+            self.assertEqual(scan_with(text), status, text)
 
     def kill_at_write(self, number):
         """SIGKILL the watcher when it has sent so many requests more."""

@@ -2,14 +2,11 @@
 /* The connection, the lease, and transactions under it. */
 #include "publish_redis_impl.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include <hiredis/hiredis.h>
 
@@ -17,12 +14,8 @@
 #define LEASE_MS "60000"
 #define BRIEF_MS "10000"
 
-/* What outlives a connection. */
-static struct {
-	uint64_t token;			/* this process, in its leases */
-	unsigned int leases;		/* so many had it */
-	char server[QD_REDIS_IDENTITY]; /* to which all was published */
-} memory;
+/* To which all was published. It outlives a connection. */
+static char server_with_all[QD_REDIS_IDENTITY];
 
 static void name_keys(struct remote *r, const char *source)
 {
@@ -57,12 +50,12 @@ static int remote_open(const struct qd_settings *settings, bool read_only,
 
 bool qd_remote_has_all(const struct remote *r)
 {
-	return strcmp(memory.server, r->server) == 0;
+	return strcmp(server_with_all, r->server) == 0;
 }
 
 void qd_remote_now_has_all(const struct remote *r)
 {
-	memcpy(memory.server, r->server, sizeof(memory.server));
+	memcpy(server_with_all, r->server, sizeof(server_with_all));
 }
 
 /* It may also have become a replica and a primary again, with other data. */
@@ -115,31 +108,10 @@ static int lost(struct remote *r, const char *holder, struct qd_error *err)
 			    holder[0] ? holder : "somebody else");
 }
 
-/* The name of a lease: ours begin alike, up to the number behind the dot. */
-static int name_holder(struct remote *r, struct qd_error *err)
-{
-	char host[256] = "";
-
-	gethostname(host, sizeof(host) - 1);
-	if (!memory.token &&
-	    getrandom(&memory.token, sizeof(memory.token), 0) < 0)
-		return qd_error_set(err, EX_OSERR, "getrandom: %m");
-	snprintf(r->holder, sizeof(r->holder),
-		 "process %ld on %s (%016" PRIx64 ".%u)", (long)getpid(), host,
-		 memory.token, ++memory.leases);
-	return 0;
-}
-
-static bool was_ours(const struct remote *r, const char *holder)
-{
-	size_t alike = (size_t)(strrchr(r->holder, '.') + 1 - r->holder);
-
-	return strncmp(holder, r->holder, alike) == 0;
-}
-
 /*
- * A lease that we had on a connection that broke. Whatever else was sent on
- * that one comes to nothing, should it arrive after this.
+ * A lease whose holder is gone: a connection of ours that broke, or a scanner
+ * that ended. Whatever else he may have sent comes to nothing, should it arrive
+ * after this.
  */
 static int take_over(struct remote *r, const char *holder, struct qd_error *err)
 {
@@ -165,7 +137,7 @@ static int remote_lock(void *self, const char *source, bool brief,
 
 	name_keys(r, source);
 	r->lease_ms = brief ? BRIEF_MS : LEASE_MS;
-	if (name_holder(r, err) < 0 ||
+	if (qd_remote_name_holder(r->holder, sizeof(r->holder), err) < 0 ||
 	    qd_redis_send(r->redis, err, "SET", r->lease_key, r->holder, "NX",
 			  "PX", r->lease_ms) < 0 ||
 	    ask_text(r, answer, sizeof(answer), err) < 0)
@@ -177,7 +149,7 @@ static int remote_lock(void *self, const char *source, bool brief,
 	if (qd_redis_send(r->redis, err, "GET", r->lease_key) < 0 ||
 	    ask_text(r, answer, sizeof(answer), err) < 0)
 		return -1;
-	if (was_ours(r, answer))
+	if (qd_remote_holder_is_gone(answer))
 		return take_over(r, answer, err);
 	return lost(r, answer, err);
 }

@@ -50,6 +50,13 @@ int qd_remote_end_transaction(struct remote *r, int queued,
 int qd_remote_renew_lease(struct remote *r, struct qd_error *err);
 
 /*
+ * What a lease says of us, another text each time; and whether what it says is
+ * of somebody who has no use for it any more. In publish_redis_holder.c
+ */
+int qd_remote_name_holder(char *out, size_t size, struct qd_error *err);
+bool qd_remote_holder_is_gone(const char *holder);
+
+/*
  * Is this the server, with the data, that all was published to last? Another
  * may lack what it was given last. And: now it is.
  */
