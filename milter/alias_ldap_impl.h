@@ -31,7 +31,9 @@
 enum {
 	QD_LDAP_FILE_MAX = 1 << 20,
 	QD_LDAP_TEXT_MAX = 1 << 20,
-	QD_LDAP_MESSAGE_MAX = 16 << 20
+	QD_LDAP_MESSAGE_MAX = 16 << 20,
+	/* groups in groups; each level takes some of a thread's stack */
+	QD_LDAP_DEPTH_MAX = 5000
 };
 
 /* alias_ldap_expand.c: a text that grows, up to QD_LDAP_TEXT_MAX */

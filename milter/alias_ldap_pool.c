@@ -23,7 +23,7 @@
 #include "alias_ldap_impl.h"
 
 enum {
-	/* groups in groups: each level of recursion_limit takes some */
+	/* room for QD_LDAP_DEPTH_MAX levels twice over */
 	STACK_SIZE = 4 << 20,
 	/* for threads to end that have nothing to wait for */
 	CLOSE_MS = 1000,

@@ -66,8 +66,8 @@ static const struct parameter parameters[] = {
 	{ PARAMETER(sasl_minssf), .kind = NUMBER, .fallback = "0", .max = 4096,
 	  .expected = "expected a number from 0 to 4096" },
 	{ PARAMETER(recursion_limit), .kind = NUMBER, .fallback = "1000",
-	  .min = 1, .max = INT_MAX,
-	  .expected = "expected a number of 1 or more" },
+	  .min = 1, .max = QD_LDAP_DEPTH_MAX,
+	  .expected = "expected a number from 1 to 5000" },
 	{ PARAMETER(expansion_limit), .fallback = "0", COUNT },
 	/* that of expansion_limit */
 	{ PARAMETER(size_limit), .fallback = NULL, COUNT },

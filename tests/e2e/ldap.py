@@ -183,6 +183,9 @@ HOSTILE = [
     b"\xff@example.org", b"joe\xc3@example.org", b"\xc0\xaf@example.org",
     b"\xed\xa0\x80@example.org", b"m\xfcller@example.org",
 ]
+# the highest recursion_limit
+DEEPEST = 5000
+
 NAMES = ["joe", "m\u00fcller", "team", "both", "nested", "deep", "circle",
          "gone", "empty", "terminal", "large", "dynamic", "dynattr", "same",
          "pair", "elsewhere", "nobase", "hidden", "local", "far", "nul",
@@ -471,6 +474,12 @@ class SameAsPostfix(Directory):
             with self.subTest(text=text):
                 found = self.compare(self.groups(text), keys)
                 self.assertGreater(found[b"ERROR"], 0)
+
+    def test_as_deep_as_can_be(self):
+        """A group that is in itself is followed down to the limit."""
+        table = self.groups(f"recursion_limit = {DEEPEST}\ntimeout = 60\n")
+        got = ask(table, [b"circle@example.org"], "-S", "60000", "-t", "60000")
+        self.assertEqual(got, [b"ERROR"])
 
     def test_values(self):
         table = self.table("result_attribute = mailBlob\n")
@@ -795,6 +804,7 @@ class BadTables(unittest.TestCase):
         ("dereference = 4", "line 2: dereference = 4: expected a number"),
         ("size_limit = -1", "line 2: size_limit = -1: expected a number"),
         ("recursion_limit = 0", "line 2: recursion_limit = 0: expected"),
+        (f"recursion_limit = {DEEPEST + 1}", "expected a number from 1 to"),
         ("server_host =", "line 2: server_host = : expected host"),
         ("server_host = http://x", "line 2: server_host = http://x: "),
         ("server_host = ldap://x:99999", "line 2: server_host = ldap://x:"),
