@@ -46,7 +46,7 @@ struct cache {
 	struct entry *table, *list;
 	int64_t count;
 	struct flight *flights;
-	bool is_failing;  /* what the map did last */
+	bool is_failing;  /* it was unavailable when it was last asked */
 	int64_t retry_ms; /* when it is next asked for old answers, if so */
 };
 
@@ -240,9 +240,11 @@ static enum qd_found ride(struct cache *cache, struct flight *flight,
 	return found;
 }
 
-static void note_health(struct cache *cache, enum qd_found found)
+/* One entry that makes no sense is not an outage. */
+static void note_health(struct cache *cache, enum qd_found found,
+			const struct qd_error *err)
 {
-	cache->is_failing = found == QD_ERROR;
+	cache->is_failing = found == QD_ERROR && err->status == EX_UNAVAILABLE;
 	if (cache->is_failing)
 		cache->retry_ms = cache->now_ms() + RETRY_MS;
 }
@@ -287,7 +289,7 @@ static enum qd_found ask(struct cache *cache, const char *key,
 	found = cache->inner->ops->get(cache->inner, key, deadline_ms, value,
 				       &why);
 	pthread_mutex_lock(&cache->lock);
-	note_health(cache, found);
+	note_health(cache, found, &why);
 	land(cache, flight, found, value, &why);
 	if (found == QD_ERROR && err)
 		*err = why;

@@ -59,7 +59,8 @@ struct qd_aliasmap;
 struct qd_aliasmap_ops {
 	/*
 	 * Look up key: UTF-8 or not, in any case, without the NUL. QD_ERROR
-	 * means that the answer is unknown, and *err says why.
+	 * means that the answer is unknown, and *err says why: EX_UNAVAILABLE
+	 * if no key can be asked for at the moment.
 	 *
 	 * deadline_ms is on the clock of qd_aliasmap_now_ms; an answer that
 	 * is not there by then is QD_ERROR. Thread-safe.

@@ -24,6 +24,7 @@ struct fake {
 	pthread_cond_t changed;
 	bool is_hanging;
 	enum qd_found found;
+	int status; /* of its errors */
 	char text[64];
 };
 
@@ -33,6 +34,7 @@ static enum qd_found fake_get(struct qd_aliasmap *map, const char *key,
 {
 	struct fake *fake = (struct fake *)map;
 	enum qd_found found;
+	int status;
 
 	(void)key;
 	(void)deadline_ms;
@@ -44,11 +46,12 @@ static enum qd_found fake_get(struct qd_aliasmap *map, const char *key,
 		pthread_cond_wait(&fake->changed, &fake->lock);
 	fake->waiting--;
 	found = fake->found;
+	status = fake->status;
 	if (found == QD_FOUND)
 		value->text = strdup(fake->text);
 	pthread_mutex_unlock(&fake->lock);
 	if (found == QD_ERROR)
-		qd_error_set(err, EX_UNAVAILABLE, "fake: down");
+		qd_error_set(err, status, "fake: down");
 	return found;
 }
 
@@ -80,6 +83,7 @@ static void open_both(struct both *both, int64_t entries, int64_t ttl_ms,
 	pthread_mutex_init(&both->fake.lock, NULL);
 	pthread_cond_init(&both->fake.changed, NULL);
 	both->fake.found = QD_FOUND;
+	both->fake.status = EX_UNAVAILABLE;
 	strcpy(both->fake.text, "one@example.org");
 	assert_int_equal(qd_alias_cache_open(&both->fake.map, &limits,
 					     &both->cache, &err),
@@ -221,6 +225,25 @@ static void test_stale(void **state)
 	fake_now += 70000;
 	check_state(&both, "a", "too old, 70 s old");
 	assert_string_equal(ask(&both, "a", 60000, text), "fake: down");
+	close_both(&both);
+}
+
+/* One entry that makes no sense is not an outage of the directory. */
+static void test_bad_data_is_no_outage(void **state)
+{
+	struct both both;
+	char text[64];
+
+	(void)state;
+	open_both(&both, 100, 10000, 60000);
+	ask(&both, "good", 60000, text);
+	fake_now += 11000;
+	set(&both, QD_ERROR, "");
+	both.fake.status = EX_DATAERR;
+	assert_string_equal(ask(&both, "bad", 60000, text), "fake: down");
+	set(&both, QD_FOUND, "new@example.org");
+	assert_string_equal(ask(&both, "good", 60000, text), "new@example.org");
+	assert_int_equal(both.fake.map.stats.stale_hits, 0);
 	close_both(&both);
 }
 
@@ -413,6 +436,7 @@ int main(void)
 		cmocka_unit_test(test_hits_and_misses),
 		cmocka_unit_test(test_errors_are_not_kept),
 		cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_bad_data_is_no_outage),
 		cmocka_unit_test(test_least_recently_used_goes),
 		cmocka_unit_test(test_long_keys),
 		cmocka_unit_test(test_one_in_flight),
