@@ -223,6 +223,7 @@ static enum qd_found ride(struct cache *cache, struct flight *flight,
 	int rc = 0;
 
 	flight->passengers++;
+	count(&cache->inner->stats.shared);
 	while (!flight->has_landed && rc == 0)
 		rc = pthread_cond_timedwait(&flight->landing, &cache->lock,
 					    &until);

@@ -56,8 +56,6 @@ static int add_target(struct qd_expansion *x, const struct qd_target *target)
 		return qd_expansion_fail(x, "no memory");
 	x->targets.items = items;
 	items[x->targets.count++] = *target;
-	if (x->watcher && x->watcher->target)
-		x->watcher->target(x->watcher->arg, target);
 	return 0;
 }
 

@@ -242,6 +242,8 @@ static void write_map(void *arg, const char *map,
 		  (double)atomic_load(&s->negative_hits) },
 		{ "alias_cache", "alias_cache_total", ",result=\"stale\"",
 		  (double)atomic_load(&s->stale_hits) },
+		{ "alias_cache", "alias_cache_total", ",result=\"shared\"",
+		  (double)atomic_load(&s->shared) },
 		{ "alias_lookups", "alias_lookups_total", ",result=\"found\"",
 		  (double)atomic_load(&s->found) },
 		{ "alias_lookups", "alias_lookups_total", ",result=\"absent\"",
@@ -272,7 +274,8 @@ static void write_aliases(struct writer *w, struct qd_aliases *aliases)
 	static const struct {
 		const char *name, *type, *help;
 	} families[] = {
-		{ "alias_cache", "counter", "Look-ups answered from memory." },
+		{ "alias_cache", "counter",
+		  "Look-ups that the cache spared the map." },
 		{ "alias_lookups", "counter", "Look-ups that asked the map." },
 		{ "alias_lookup_duration_seconds", "histogram",
 		  "Time that a map took to answer." },

@@ -38,13 +38,12 @@ struct qd_targets {
 	size_t count;
 };
 
-/* Told each step, in order, for "query"; members may be NULL. */
+/* Told each look-up, in order, for "query"; asked may be NULL. */
 struct qd_alias_watcher {
 	void *arg;
 	void (*asked)(void *arg, const struct qd_aliasmap *map, const char *key,
 		      enum qd_found found, const struct qd_aliasvalue *value,
 		      const struct qd_error *err);
-	void (*target)(void *arg, const struct qd_target *target);
 };
 
 /*

@@ -44,6 +44,8 @@ enum {
 struct qd_aliasmap_stats {
 	/* answered from memory: with targets, known to have none, too old */
 	atomic_ullong hits, negative_hits, stale_hits;
+	/* answered by a look-up that was under way for somebody else */
+	atomic_ullong shared;
 	/* asked for, and what came of it */
 	atomic_ullong found, absent, errors;
 	/* not asked for, because the breaker was open */
