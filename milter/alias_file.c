@@ -145,28 +145,6 @@ static void check(struct qd_alias_file *file)
 	reload(file, &stamp);
 }
 
-static void count(struct qd_aliasmap_stats *stats, enum qd_found found,
-		  const struct timespec *start)
-{
-	struct timespec now;
-	unsigned long long ns;
-	int bucket = 0;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	ns = (unsigned long long)(now.tv_sec - start->tv_sec) * 1000000000U +
-	     (unsigned long long)(now.tv_nsec - start->tv_nsec);
-	while (bucket < QD_ALIAS_BUCKETS - 1 && ns > 1000ULL << bucket)
-		bucket++;
-	atomic_fetch_add(&stats->nanoseconds, ns);
-	atomic_fetch_add(&stats->bucket[bucket], 1);
-	if (found == QD_FOUND)
-		atomic_fetch_add(&stats->found, 1);
-	else if (found == QD_ABSENT)
-		atomic_fetch_add(&stats->absent, 1);
-	else
-		atomic_fetch_add(&stats->errors, 1);
-}
-
 static enum qd_found look_up(struct qd_alias_file *file, const char *folded,
 			     struct qd_aliasvalue *value, struct qd_error *err)
 {
@@ -199,10 +177,9 @@ enum qd_found qd_alias_file_get(struct qd_aliasmap *map, const char *key,
 	struct qd_alias_file *file = (struct qd_alias_file *)map;
 	char folded[QD_ALIAS_KEY_MAX * QD_FOLD_GROWTH + 1];
 	enum qd_found found = QD_ABSENT;
-	struct timespec start;
+	int64_t start = qd_aliasmap_now_ns();
 
 	(void)deadline_ms; /* it is all in memory */
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	value->text = NULL;
 	value->detail[0] = '\0';
 	/* one looks; the others need not wait for what it finds */
@@ -213,7 +190,7 @@ enum qd_found qd_alias_file_get(struct qd_aliasmap *map, const char *key,
 	if (strlen(key) <= QD_ALIAS_KEY_MAX &&
 	    qd_fold(key, folded, sizeof(folded)) == 0)
 		found = look_up(file, folded, value, err);
-	count(&map->stats, found, &start);
+	qd_aliasmap_count(&map->stats, found, start);
 	return found;
 }
 

@@ -6,7 +6,6 @@
 #include <sys/random.h>
 #include <sysexits.h>
 #include <syslog.h>
-#include <time.h>
 
 #include "alias_ldap_impl.h"
 #include "quotadefer/breaker.h"
@@ -28,29 +27,6 @@ struct map {
 enum {
 	BAD_DATA_MS = 3600000
 };
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void count(struct qd_aliasmap_stats *stats, enum qd_found found,
-		  int64_t ns)
-{
-	int bucket = 0;
-
-	while (bucket < QD_ALIAS_BUCKETS - 1 && ns > INT64_C(1000) << bucket)
-		bucket++;
-	atomic_fetch_add(found == QD_FOUND  ? &stats->found :
-			 found == QD_ABSENT ? &stats->absent :
-					      &stats->errors,
-			 1);
-	atomic_fetch_add(&stats->nanoseconds, (unsigned long long)ns);
-	atomic_fetch_add(&stats->bucket[bucket], 1);
-}
 
 static void tell(struct map *map, int priority, const char *text)
 {
@@ -124,7 +100,7 @@ static enum qd_found ask(struct map *map, const struct qd_ldap_query *query,
 {
 	struct qd_ldap_answer answer = { 0 };
 	enum qd_breaker_way way;
-	int64_t start = now_ns();
+	int64_t start = qd_aliasmap_now_ns();
 
 	if (!may_ask(map, &way)) {
 		atomic_fetch_add(&map->map.stats.refused, 1);
@@ -133,7 +109,7 @@ static enum qd_found ask(struct map *map, const struct qd_ldap_query *query,
 		return QD_ERROR;
 	}
 	qd_ldap_pool_ask(map->pool, query, &answer);
-	count(&map->map.stats, answer.found, now_ns() - start);
+	qd_aliasmap_count(&map->map.stats, answer.found, start);
 	if (answer.found == QD_ERROR && answer.err.status == EX_UNAVAILABLE)
 		note_silence(map, way, &answer.err);
 	else

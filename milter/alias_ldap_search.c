@@ -206,12 +206,15 @@ static int take_values(struct lookup *lookup, struct berval **values)
 	return 0;
 }
 
-/* The entries that a value of a special attribute stands for. */
-static int search_dn(struct lookup *lookup, const char *dn, int64_t depth)
+/*
+ * The entries that a value of a special attribute stands for. There may be
+ * none any more.
+ */
+static int search_member(struct lookup *lookup, const char *base, int scope,
+			 const char *filter, char **attributes, int64_t depth)
 {
 	LDAPMessage *result;
-	int code = search(lookup, dn, LDAP_SCOPE_BASE, "(objectClass=*)",
-			  lookup->table->attributes.items, &result);
+	int code = search(lookup, base, scope, filter, attributes, &result);
 	int rc = 0;
 
 	if (code == LDAP_SUCCESS)
@@ -239,20 +242,17 @@ static int select_attributes(const struct qd_ldap_table *table, char **of_url,
 	return 0;
 }
 
+static int search_dn(struct lookup *lookup, const char *dn, int64_t depth)
+{
+	return search_member(lookup, dn, LDAP_SCOPE_BASE, "(objectClass=*)",
+			     lookup->table->attributes.items, depth);
+}
+
 static int search_parsed(struct lookup *lookup, const LDAPURLDesc *url,
 			 char **attributes, int64_t depth)
 {
-	LDAPMessage *result;
-	int code, rc = 0;
-
-	code = search(lookup, url->lud_dn, url->lud_scope, url->lud_filter,
-		      attributes, &result);
-	if (code == LDAP_SUCCESS)
-		rc = walk_entries(lookup, result, depth);
-	else if (code != LDAP_NO_SUCH_OBJECT)
-		rc = fail_search(lookup, code);
-	ldap_msgfree(result);
-	return rc;
+	return search_member(lookup, url->lud_dn, url->lud_scope,
+			     url->lud_filter, attributes, depth);
 }
 
 static int search_url(struct lookup *lookup, const char *text, int64_t depth)
@@ -381,19 +381,6 @@ static int walk_entries(struct lookup *lookup, LDAPMessage *result,
 	return 0;
 }
 
-static bool is_utf8(const char *text)
-{
-	size_t length;
-	uint32_t c;
-
-	for (; *text; text += length) {
-		length = qd_utf8_next(text, &c);
-		if (!length)
-			return false;
-	}
-	return true;
-}
-
 static int gather(struct lookup *lookup)
 {
 	static const int scopes[] = {
@@ -426,7 +413,7 @@ static void attempt(struct lookup *lookup)
 		return;
 	if (!answer->text.used)
 		answer->found = QD_ABSENT;
-	else if (!is_utf8(answer->text.data))
+	else if (!qd_utf8_is_valid(answer->text.data))
 		fail(lookup, EX_DATAERR, "a value that is not UTF-8");
 	else
 		answer->found = QD_FOUND;

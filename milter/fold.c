@@ -17,19 +17,6 @@ static bool is_ascii(const char *text)
 	return true;
 }
 
-static bool is_utf8(const char *text)
-{
-	size_t length;
-	uint32_t c;
-
-	for (; *text; text += length) {
-		length = qd_utf8_next(text, &c);
-		if (!length)
-			return false;
-	}
-	return true;
-}
-
 /* tolower() would ask the locale */
 static int fold_ascii(const char *text, char *out, size_t size)
 {
@@ -68,7 +55,7 @@ int qd_fold(const char *text, char *out, size_t size)
 {
 	if (is_ascii(text))
 		return fold_ascii(text, out, size);
-	if (!is_utf8(text))
+	if (!qd_utf8_is_valid(text))
 		return -1;
 	return fold_unicode(text, out, size);
 }

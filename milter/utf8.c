@@ -35,6 +35,19 @@ size_t qd_utf8_next(const char *text, uint32_t *out)
 	return extra + 1;
 }
 
+bool qd_utf8_is_valid(const char *text)
+{
+	size_t length;
+	uint32_t c;
+
+	for (; *text; text += length) {
+		length = qd_utf8_next(text, &c);
+		if (!length)
+			return false;
+	}
+	return true;
+}
+
 struct writer {
 	char *out;
 	size_t size, used;

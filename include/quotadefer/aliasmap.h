@@ -91,8 +91,13 @@ struct qd_aliasmap {
 	void (*say)(int priority, const char *text);
 };
 
-/* CLOCK_MONOTONIC in milliseconds. */
+/* CLOCK_MONOTONIC in milliseconds, and in nanoseconds. */
 int64_t qd_aliasmap_now_ms(void);
+int64_t qd_aliasmap_now_ns(void);
+
+/* For backends: count a look-up that began at start_ns, and its outcome. */
+void qd_aliasmap_count(struct qd_aliasmap_stats *stats, enum qd_found found,
+		       int64_t start_ns);
 
 /*
  * Open "texthash:/path" and "aliases:/path". A file that cannot be read is

@@ -2,6 +2,7 @@
 #ifndef QUOTADEFER_UTF8_H
 #define QUOTADEFER_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,9 @@
  * 0 if there is none. Reads no further than a terminating NUL.
  */
 size_t qd_utf8_next(const char *text, uint32_t *out);
+
+/* True if all of text is such characters. */
+bool qd_utf8_is_valid(const char *text);
 
 /*
  * Encode text as an IMAP mailbox name, modified UTF-7 (RFC 3501 5.1.3): "&"

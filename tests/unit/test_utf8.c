@@ -70,12 +70,22 @@ static void test_next(void **state)
 	assert_int_equal(qd_utf8_next("\xe2\x82", &c), 0);
 }
 
+static void test_valid(void **state)
+{
+	(void)state;
+	assert_true(qd_utf8_is_valid(""));
+	assert_true(qd_utf8_is_valid("a\xe2\x82\xac"));
+	assert_false(qd_utf8_is_valid("a\xe2\x82"));
+	assert_false(qd_utf8_is_valid("\xff"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_utf7),
 		cmocka_unit_test(test_utf7_room),
 		cmocka_unit_test(test_next),
+		cmocka_unit_test(test_valid),
 	};
 
 	return RUN_TESTS(tests);
