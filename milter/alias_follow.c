@@ -179,7 +179,7 @@ static bool stays_local(const struct qd_settings *settings,
 			const struct qd_address *address)
 {
 	return settings->mydestination.count &&
-	       qd_alias_has_domain(&settings->mydestination, address->domain);
+	       qd_list_has(&settings->mydestination, address->domain);
 }
 
 /* Where a text of aliases(5) comes from. */

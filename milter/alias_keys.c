@@ -7,14 +7,6 @@
 
 #include "quotadefer/fold.h"
 
-bool qd_alias_has_domain(const struct qd_list *list, const char *domain)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (strcasecmp(list->items[i], domain) == 0)
-			return true;
-	return false;
-}
-
 static bool is_origin(const struct qd_settings *settings, const char *domain)
 {
 	return settings->myorigin &&
@@ -24,9 +16,9 @@ static bool is_origin(const struct qd_settings *settings, const char *domain)
 bool qd_alias_is_local(const struct qd_settings *settings, const char *domain)
 {
 	if (settings->mydestination.count)
-		return qd_alias_has_domain(&settings->mydestination, domain);
+		return qd_list_has(&settings->mydestination, domain);
 	return !settings->domains.count || is_origin(settings, domain) ||
-	       qd_alias_has_domain(&settings->domains, domain);
+	       qd_list_has(&settings->domains, domain);
 }
 
 /* The characters that RFC 822 wants quoted in a local part, but for dots. */

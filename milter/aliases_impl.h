@@ -80,7 +80,6 @@ void qd_alias_local_keys(const struct qd_settings *settings,
  * not set, what is ours; and anything, if that is not set either.
  */
 bool qd_alias_is_local(const struct qd_settings *settings, const char *domain);
-bool qd_alias_has_domain(const struct qd_list *list, const char *domain);
 
 /*
  * Write local, quoted if it needs to be, as Postfix does, and then domain, which

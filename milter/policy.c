@@ -161,15 +161,6 @@ bool qd_policy_exempts(const struct qd_settings *settings,
 	return true;
 }
 
-bool qd_policy_has_domain(const struct qd_settings *settings,
-			  const char *domain)
-{
-	for (size_t i = 0; i < settings->domains.count; i++)
-		if (strcasecmp(settings->domains.items[i], domain) == 0)
-			return true;
-	return false;
-}
-
 /* Somebody's sender verification, or a bounce: nobody waits to try again. */
 static bool is_null_or_probe(const struct qd_settings *settings,
 			     const char *sender)

@@ -62,7 +62,7 @@ static enum qd_why look_up(struct qd_view *view,
 	enum qd_found found;
 
 	if (settings->domains.count &&
-	    !qd_policy_has_domain(settings, answer->target.domain))
+	    !qd_list_has(&settings->domains, answer->target.domain))
 		return QD_WHY_ELSEWHERE;
 	if (qd_naming_mailbox(&answer->naming, answer->target.local,
 			      answer->target.domain, &answer->mailbox) < 0)
@@ -140,7 +140,7 @@ static void judge_targets(struct qd_view *view,
 static const char *domain_of_local(const struct qd_settings *settings,
 				   const char *typed)
 {
-	if (!settings->domains.count || qd_policy_has_domain(settings, typed))
+	if (!settings->domains.count || qd_list_has(&settings->domains, typed))
 		return typed;
 	return settings->myorigin ? settings->myorigin :
 				    settings->domains.items[0];
@@ -217,7 +217,7 @@ static void judge_itself(const struct qd_settings *settings,
 	const struct qd_targets targets = { &target, 1 };
 
 	if (settings->domains.count &&
-	    !qd_policy_has_domain(settings, target.address.domain))
+	    !qd_list_has(&settings->domains, target.address.domain))
 		answer->why = QD_WHY_OTHER_DOMAIN;
 	else
 		judge_all(settings, table, request, now, &targets, answer);

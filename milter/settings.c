@@ -234,6 +234,14 @@ struct qd_settings *qd_settings_ref(struct qd_settings *settings)
 	return settings;
 }
 
+bool qd_list_has(const struct qd_list *list, const char *text)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcasecmp(list->items[i], text) == 0)
+			return true;
+	return false;
+}
+
 static void free_list(struct qd_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)

@@ -2,8 +2,6 @@
 /* What is allowed, and probably not meant. */
 #include "quotadefer/settings.h"
 
-#include <strings.h>
-
 enum {
 	DAY_MS = 86400000,
 	/* smtpd_hard_error_limit of Postfix */
@@ -22,14 +20,6 @@ static void note(const struct notes *notes, bool is_so, const char *text)
 		notes->say(notes->arg, text);
 }
 
-static bool is_in(const struct qd_list *list, const char *domain)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (strcasecmp(list->items[i], domain) == 0)
-			return true;
-	return false;
-}
-
 static void note_mode_domains(const struct notes *notes,
 			      const struct qd_settings *s)
 {
@@ -38,7 +28,7 @@ static void note_mode_domains(const struct notes *notes,
 	for (size_t i = 0; s->domains.count && i < s->mode_domain_count; i++) {
 		const char *domain = s->mode_domains[i].domain;
 
-		if (is_in(&s->domains, domain))
+		if (qd_list_has(&s->domains, domain))
 			continue;
 		snprintf(text, sizeof(text),
 			 "mode_domains has %s, which is not in domains: its "

@@ -13,10 +13,6 @@ bool qd_policy_exempts(const struct qd_settings *settings,
 		       const struct qd_request *request,
 		       const struct qd_answer *answer, enum qd_why *why);
 
-/* True for a recipient domain whose mailboxes are looked up; any case. */
-bool qd_policy_has_domain(const struct qd_settings *settings,
-			  const char *domain);
-
 /*
  * True if a full recipient has been full for reject_after, as far as that is
  * known: full_since of *answer is set, and not in the future.

@@ -17,6 +17,9 @@ struct qd_list {
 	size_t count;
 };
 
+/* True if text is one of them, in any case. */
+bool qd_list_has(const struct qd_list *list, const char *text);
+
 enum qd_mode {
 	QD_MODE_ENFORCE,
 	QD_MODE_MONITOR
