@@ -26,11 +26,11 @@ struct entry {
 };
 
 /* A look-up on its way; freed by the last who has to do with it. */
-struct flight {
+struct inflight {
 	UT_hash_handle hh;
-	pthread_cond_t landing;
-	int passengers;
-	bool has_landed;
+	pthread_cond_t finished;
+	int refs;
+	bool is_finished;
 	enum qd_found found;
 	char *text;
 	struct qd_error err;
@@ -45,7 +45,7 @@ struct cache {
 	pthread_mutex_t lock; /* for all below; never held while asking */
 	struct entry *table, *list;
 	int64_t count;
-	struct flight *flights;
+	struct inflight *inflight;
 	bool is_failing;  /* it was unavailable when it was last asked */
 	int64_t retry_ms; /* when it is next asked for old answers, if so */
 };
@@ -181,63 +181,65 @@ static enum qd_found give_entry(struct cache *cache, struct entry *entry,
 		    err);
 }
 
-static struct flight *take_off(struct cache *cache, const char *key)
+static struct inflight *inflight_start(struct cache *cache, const char *key)
 {
-	struct flight *flight = calloc(1, sizeof(*flight));
+	struct inflight *inflight = calloc(1, sizeof(*inflight));
 	pthread_condattr_t attributes;
 
-	if (!flight)
+	if (!inflight)
 		return NULL;
-	strcpy(flight->key, key);
-	flight->passengers = 1;
-	HASH_ADD_STR(cache->flights, key, flight);
-	if (!flight->hh.tbl) {
-		free(flight);
+	strcpy(inflight->key, key);
+	inflight->refs = 1;
+	HASH_ADD_STR(cache->inflight, key, inflight);
+	if (!inflight->hh.tbl) {
+		free(inflight);
 		return NULL;
 	}
 	/* the clock of qd_aliasmap_now_ms; glibc's cannot fail here */
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&flight->landing, &attributes);
+	pthread_cond_init(&inflight->finished, &attributes);
 	pthread_condattr_destroy(&attributes);
-	return flight;
+	return inflight;
 }
 
-static void leave(struct flight *flight)
+static void inflight_unref(struct inflight *inflight)
 {
-	if (--flight->passengers > 0)
+	if (--inflight->refs > 0)
 		return;
-	pthread_cond_destroy(&flight->landing);
-	free(flight->text);
-	free(flight);
+	pthread_cond_destroy(&inflight->finished);
+	free(inflight->text);
+	free(inflight);
 }
 
 /* Wait for the look-up of another thread. */
-static enum qd_found ride(struct cache *cache, struct flight *flight,
-			  int64_t deadline_ms, struct qd_aliasvalue *value,
-			  struct qd_error *err)
+static enum qd_found inflight_wait(struct cache *cache,
+				   struct inflight *inflight,
+				   int64_t deadline_ms,
+				   struct qd_aliasvalue *value,
+				   struct qd_error *err)
 {
 	struct timespec until = { .tv_sec = deadline_ms / 1000,
 				  .tv_nsec = deadline_ms % 1000 * 1000000 };
 	enum qd_found found = QD_ERROR;
 	int rc = 0;
 
-	flight->passengers++;
+	inflight->refs++;
 	count(&cache->inner->stats.shared);
-	while (!flight->has_landed && rc == 0)
-		rc = pthread_cond_timedwait(&flight->landing, &cache->lock,
+	while (!inflight->is_finished && rc == 0)
+		rc = pthread_cond_timedwait(&inflight->finished, &cache->lock,
 					    &until);
 	value->text = NULL;
 	value->detail[0] = '\0';
-	if (!flight->has_landed) {
+	if (!inflight->is_finished) {
 		qd_error_set(err, EX_TEMPFAIL, "%s: no answer in time",
 			     cache->map.name);
 	} else {
-		found = give(flight->found, flight->text, value, err);
-		if (flight->found == QD_ERROR && err)
-			*err = flight->err;
+		found = give(inflight->found, inflight->text, value, err);
+		if (inflight->found == QD_ERROR && err)
+			*err = inflight->err;
 	}
-	leave(flight);
+	inflight_unref(inflight);
 	return found;
 }
 
@@ -251,27 +253,28 @@ static void note_health(struct cache *cache, enum qd_found found,
 }
 
 /* Tell those who wait, and keep the answer. */
-static void land(struct cache *cache, struct flight *flight,
-		 enum qd_found found, const struct qd_aliasvalue *value,
-		 const struct qd_error *err)
+static void inflight_finish(struct cache *cache, struct inflight *inflight,
+			    enum qd_found found,
+			    const struct qd_aliasvalue *value,
+			    const struct qd_error *err)
 {
 	char *copy = NULL;
 
-	flight->found = found;
-	flight->err = *err;
+	inflight->found = found;
+	inflight->err = *err;
 	if (found == QD_FOUND) {
 		copy = strdup(value->text);
-		flight->text = strdup(value->text);
+		inflight->text = strdup(value->text);
 		/* nobody else gets this one then */
-		if (!flight->text)
-			flight->found = no_memory(&flight->err);
+		if (!inflight->text)
+			inflight->found = no_memory(&inflight->err);
 	}
 	if (found == QD_ABSENT || copy)
-		keep(cache, flight->key, copy);
-	flight->has_landed = true;
-	HASH_DEL(cache->flights, flight);
-	pthread_cond_broadcast(&flight->landing);
-	leave(flight);
+		keep(cache, inflight->key, copy);
+	inflight->is_finished = true;
+	HASH_DEL(cache->inflight, inflight);
+	pthread_cond_broadcast(&inflight->finished);
+	inflight_unref(inflight);
 }
 
 /* Ask the map. The lock is held on entry and on return, not between. */
@@ -279,11 +282,11 @@ static enum qd_found ask(struct cache *cache, const char *key,
 			 const char *folded, int64_t deadline_ms,
 			 struct qd_aliasvalue *value, struct qd_error *err)
 {
-	struct flight *flight = take_off(cache, folded);
+	struct inflight *inflight = inflight_start(cache, folded);
 	struct qd_error why = { 0 };
 	enum qd_found found;
 
-	if (!flight)
+	if (!inflight)
 		return no_memory(err);
 	pthread_mutex_unlock(&cache->lock);
 	value->text = NULL;
@@ -291,7 +294,7 @@ static enum qd_found ask(struct cache *cache, const char *key,
 				       &why);
 	pthread_mutex_lock(&cache->lock);
 	note_health(cache, found, &why);
-	land(cache, flight, found, value, &why);
+	inflight_finish(cache, inflight, found, value, &why);
 	if (found == QD_ERROR && err)
 		*err = why;
 	return found;
@@ -317,16 +320,16 @@ static enum qd_found get_locked(struct cache *cache, const char *key,
 	int64_t now = cache->now_ms();
 	struct entry *entry = find(cache, folded);
 	enum freshness fresh = entry ? freshness(cache, entry, now) : OLD;
-	struct flight *flight = NULL;
+	struct inflight *inflight = NULL;
 	enum qd_found found;
 
 	if (fresh == FRESH)
 		return give_entry(cache, entry, fresh, now, value, err);
-	HASH_FIND_STR(cache->flights, folded, flight);
-	if (fresh == STALE && (flight || !is_worth_asking(cache, now)))
+	HASH_FIND_STR(cache->inflight, folded, inflight);
+	if (fresh == STALE && (inflight || !is_worth_asking(cache, now)))
 		return give_entry(cache, entry, fresh, now, value, err);
-	if (flight)
-		return ride(cache, flight, deadline_ms, value, err);
+	if (inflight)
+		return inflight_wait(cache, inflight, deadline_ms, value, err);
 	found = ask(cache, key, folded, deadline_ms, value, err);
 	if (found != QD_ERROR)
 		return found;
