@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "settings_impl.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +235,14 @@ bool qd_read_choice(const struct qd_spec *spec, const char *text, void *field)
 }
 
 /* Arrays of what is not text; their counts follow them in the settings. */
+#define COUNT_FOLLOWS(array, count)                                  \
+	_Static_assert(offsetof(struct qd_settings, count) ==        \
+			       offsetof(struct qd_settings, array) + \
+				       sizeof(void *),               \
+		       #count " must follow " #array)
+COUNT_FOLLOWS(mode_domains, mode_domain_count);
+COUNT_FOLLOWS(exempt_clients, exempt_client_count);
+
 static void *grow(void *items, size_t count, size_t size)
 {
 	return realloc(items, (count + 1) * size);

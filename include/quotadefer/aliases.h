@@ -71,7 +71,9 @@ bool qd_aliases_fit(const struct qd_aliases *aliases,
  * unknown, because a map failed, or a bound or the time was reached.
  *
  * Thread-safe. Blocks at most alias_timeout, and only for maps on the network
- * whose answer is not in the cache.
+ * whose answer is not in the cache. Whoever finds that a file has changed reads
+ * it, a second for a million lines; others use the old content meanwhile, but
+ * wait for an ":include:" file.
  *
  * The order of keys and the extension are those of mail_addr_find in Postfix
  * 3.7, see virtual(5); aliases(5) is asked for what virtual maps leave alone.
