@@ -2,7 +2,6 @@
 /* The settings that say whom the real filter defers, and how. */
 #include "check.h"
 
-#include <signal.h>
 #include <time.h>
 
 #include "filter.h"
@@ -13,28 +12,16 @@
 #define FULL "451 4.2.2 mailbox full, please try again later"
 #define PASS ""
 
-static void start(const char *more)
-{
-	filter_settings(more);
-	assert_int_equal(filter_scan("-q"), 0);
-	filter_start();
-}
-
-static void stop(void)
-{
-	assert_int_equal(filter_stop(SIGTERM), 0);
-}
-
 static void test_reply_settings(void **state)
 {
 	struct mc mc;
 
 	(void)state;
-	start("reply_code = 452\nreply_text = \"100% full, %s\"\n");
+	filter_begin("reply_code = 452\nreply_text = \"100% full, %s\"\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", "452 4.2.2 100% full, %s");
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* One text for each code and line; as Postfix passes them on. */
@@ -43,9 +30,10 @@ static void test_reply_of_lines(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("reply_enhanced_code = \"4.2.1\"\n"
-	      "reply_text = \"{resource} full\\nhttps://h.example/?m={recipient}"
-	      "\\n100%\"\n");
+	filter_begin(
+		"reply_enhanced_code = \"4.2.1\"\n"
+		"reply_text = \"{resource} full\\nhttps://h.example/?m={recipient}"
+		"\\n100%\"\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<Full+a/b@example.org>",
 		    "451-4.2.1 storage full\r\n"
@@ -59,7 +47,7 @@ static void test_reply_of_lines(void **state)
 	assert_non_null(strstr(mc_event(&mc, MC_DATA, NULL, NULL).text,
 			       "m=fuller%40example.org\r\n"));
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* The longest that the settings allow: libmilter must take it. */
@@ -71,22 +59,23 @@ static void test_longest_reply(void **state)
 	(void)state;
 	snprintf(text, sizeof(text), "reply_text = '%0480d'\n", 0);
 	memset(strchr(text, '\'') + 1, '%', 480);
-	start(text);
+	filter_begin(text);
 	filter_open(&mc);
 	snprintf(want, sizeof(want), "451 4.2.2 %.480s",
 		 strchr(text, '\'') + 1);
 	expect_rcpt(&mc, "<full@example.org>", want);
 	mc_close(&mc);
-	stop();
-	start("reply_text = 'a\\n{recipient}\\n{recipient}\\n{recipient}\\n"
-	      "{recipient}\\n{recipient}\\n{recipient}\\nb'\n");
+	filter_end();
+	filter_begin(
+		"reply_text = 'a\\n{recipient}\\n{recipient}\\n{recipient}\\n"
+		"{recipient}\\n{recipient}\\n{recipient}\\nb'\n");
 	filter_open(&mc);
 	/* the address is left out, not cut: 483 and 16 are too many */
 	snprintf(rcpt, sizeof(rcpt), "<full+%0300d@example.org>", 0);
 	memset(strchr(rcpt, '+') + 1, '=', 161);
 	expect_rcpt(&mc, rcpt, "451-4.2.2 a\r\n451 4.2.2 b");
 	mc_close(&mc);
-	stop();
+	filter_end();
 	assert_int_equal(filter_logged("refused the reply"), 0);
 }
 
@@ -96,7 +85,7 @@ static void test_null_sender(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	filter_open(&mc);
 	for (size_t i = 0; i < COUNT(senders); i++) {
 		mc.macros.mail_addr = senders[i];
@@ -124,7 +113,7 @@ static void test_null_sender(void **state)
 	mc_close(&mc);
 	filter_expect_log("ABC123: defer: to=<full@", 2);
 	filter_expect_log(": defer: ", 4);
-	stop();
+	filter_end();
 }
 
 static void test_null_sender_settings(void **state)
@@ -132,13 +121,13 @@ static void test_null_sender_settings(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("null_sender = rcpt\n");
+	filter_begin("null_sender = rcpt\n");
 	filter_open(&mc);
 	mc.macros.mail_addr = "";
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	mc_close(&mc);
-	stop();
-	start("null_sender = pass\nprobe_senders = {}\n");
+	filter_end();
+	filter_begin("null_sender = pass\nprobe_senders = {}\n");
 	filter_open(&mc);
 	mc.macros.mail_addr = "";
 	expect_rcpt(&mc, "<full@example.org>", PASS);
@@ -146,7 +135,7 @@ static void test_null_sender_settings(void **state)
 	mc.macros.mail_addr = "double-bounce@mx.test";
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* Whom the settings let through, and who is none of those. */
@@ -155,9 +144,10 @@ static void test_exemptions(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("exempt_recipients = { \"FULL@*\" }\n"
-	      "exempt_senders = { \"*@friend.test\" }\n"
-	      "exempt_clients = { \"198.51.100.0/24\", \"2001:db8::/32\" }\n");
+	filter_begin(
+		"exempt_recipients = { \"FULL@*\" }\n"
+		"exempt_senders = { \"*@friend.test\" }\n"
+		"exempt_clients = { \"198.51.100.0/24\", \"2001:db8::/32\" }\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full+x@example.org>", PASS);
 	expect_rcpt(&mc, "<fuller@example.org>", FULL);
@@ -176,7 +166,7 @@ static void test_exemptions(void **state)
 	mc.macros.client_addr = NULL;
 	expect_rcpt(&mc, "<fuller@example.org>", FULL);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 static void test_modes(void **state)
@@ -184,14 +174,14 @@ static void test_modes(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("domains = { example.org, virt.example }\n"
-	      "mode_domains = { \"EXAMPLE.org=monitor\" }\n");
+	filter_begin("domains = { example.org, virt.example }\n"
+		     "mode_domains = { \"EXAMPLE.org=monitor\" }\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@Example.Org>", PASS);
 	mc_close(&mc);
 	filter_expect_log("NOQUEUE: would-defer: to=<full@Example.Org>", 1);
-	stop();
-	start("enforce_share = 0%\n");
+	filter_end();
+	filter_begin("enforce_share = 0%\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", PASS);
 	mc.macros.mail_addr = "";
@@ -199,7 +189,7 @@ static void test_modes(void **state)
 	expect_data(&mc, PASS);
 	mc_close(&mc);
 	filter_expect_log("NOQUEUE: would-defer: to=<full@example.org>", 2);
-	stop();
+	filter_end();
 }
 
 static void test_monitor(void **state)
@@ -207,14 +197,14 @@ static void test_monitor(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("mode = monitor\n");
+	filter_begin("mode = monitor\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", PASS);
 	expect_rcpt(&mc, "<good@example.org>", PASS);
 	mc_close(&mc);
 	filter_expect_log("NOQUEUE: would-defer: to=<full@", 1);
 	filter_expect_log("defer:", 1);
-	stop();
+	filter_end();
 }
 
 static void test_defer_limit(void **state)
@@ -222,7 +212,7 @@ static void test_defer_limit(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("defer_limit = 3\n");
+	filter_begin("defer_limit = 3\n");
 	filter_open(&mc);
 	for (int i = 0; i < 3; i++)
 		expect_rcpt(&mc, "<full@example.org>", FULL);
@@ -243,7 +233,7 @@ static void test_defer_limit(void **state)
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* A 451 to DATA is one more error to the MTA, as one to RCPT is. */
@@ -252,7 +242,7 @@ static void test_defer_limit_at_data(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("defer_limit = 3\n");
+	filter_begin("defer_limit = 3\n");
 	filter_open(&mc);
 	mc.macros.mail_addr = "";
 	for (int i = 0; i < 3; i++) {
@@ -270,7 +260,7 @@ static void test_defer_limit_at_data(void **state)
 	expect_rcpt(&mc, "<full@example.org>", PASS);
 	expect_data(&mc, FULL);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 static void test_who_submits(void **state)
@@ -278,7 +268,7 @@ static void test_who_submits(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	filter_open(&mc);
 	mc.macros.auth_authen = "joe";
 	expect_rcpt(&mc, "<full@example.org>", PASS);
@@ -297,13 +287,13 @@ static void test_who_submits(void **state)
 	mc.macros.client_port = "0";
 	expect_rcpt(&mc, "<full@example.org>", PASS);
 	mc_close(&mc);
-	stop();
-	start("authenticated = defer\n");
+	filter_end();
+	filter_begin("authenticated = defer\n");
 	filter_open(&mc);
 	mc.macros.auth_authen = "joe";
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* Publish that user is over since so many seconds ago, or nobody knows. */
@@ -331,7 +321,7 @@ static void age(const char *root, int64_t seconds)
 /* Only full@ for a month; a scan keeps what it finds of this. */
 static void start_aged(const char *more)
 {
-	start(more);
+	filter_begin(more);
 	age("user.full", 31 * 86400);
 	age("user.fuller", 60);
 }
@@ -366,7 +356,7 @@ static void test_reject(void **state)
 			  "storage=102401/102400 since=2",
 			  1);
 	filter_expect_log(": defer: ", 5);
-	stop();
+	filter_end();
 }
 
 /* One reply for all: a rejection only if that is right for each of them. */
@@ -404,7 +394,7 @@ static void test_reject_at_data(void **state)
 	expect_data(&mc, REJECT);
 	mc_close(&mc);
 	filter_expect_log(": reject: to=<full@", 2);
-	stop();
+	filter_end();
 }
 
 static void test_would_reject(void **state)
@@ -420,7 +410,7 @@ static void test_would_reject(void **state)
 	mc_close(&mc);
 	filter_expect_log("NOQUEUE: would-reject: to=<full@example.org>", 1);
 	filter_expect_log("NOQUEUE: would-defer: to=<fuller@example.org>", 1);
-	stop();
+	filter_end();
 }
 
 /* A rejection is an error to the MTA as a deferral is. */
@@ -435,7 +425,7 @@ static void test_reject_counts(void **state)
 	expect_rcpt(&mc, "<fuller@example.org>", FULL);
 	expect_rcpt(&mc, "<full@example.org>", PASS);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 int main(void)

@@ -13,24 +13,12 @@
 	0x2175 /* connect, mail, body, headers, eoh, unknown: not sent;
 			helo: no reply */
 
-static void start(const char *more)
-{
-	filter_settings(more);
-	assert_int_equal(filter_scan("-q"), 0);
-	filter_start();
-}
-
-static void stop(void)
-{
-	assert_int_equal(filter_stop(SIGTERM), 0);
-}
-
 static void test_negotiation(void **state)
 {
 	struct mc mc;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	filter_open(&mc);
 	assert_int_equal(mc.actions, MC_SETSYMLIST);
 	assert_int_equal(mc.steps, STEPS);
@@ -39,7 +27,7 @@ static void test_negotiation(void **state)
 			    "{client_port} {mail_addr} {rcpt_addr}");
 	assert_string_equal(mc.symbols[4], "i");
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 static void test_full_and_good(void **state)
@@ -47,7 +35,7 @@ static void test_full_and_good(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	expect_rcpt(&mc, "<good@example.org>", PASS);
@@ -62,7 +50,7 @@ static void test_full_and_good(void **state)
 	expect_rcpt(&mc, "<good@example.org>", PASS);
 	assert_int_equal(mc_event(&mc, MC_DATA, NULL, NULL).type, MC_ACCEPT);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 static void test_hostile_addresses(void **state)
@@ -92,7 +80,7 @@ static void test_hostile_addresses(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	filter_open(&mc);
 	for (size_t i = 0; i < COUNT(addresses); i++)
 		expect_rcpt(&mc, addresses[i], PASS);
@@ -101,7 +89,7 @@ static void test_hostile_addresses(void **state)
 	/* and the session is as good as before */
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* {mail_addr} of sendmail is what its mailer gets: "joe" for a local user. */
@@ -110,7 +98,7 @@ static void test_sender_of_sendmail(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("probe_senders = { \"probe@example.org\" }\n");
+	filter_begin("probe_senders = { \"probe@example.org\" }\n");
 	filter_open(&mc);
 	mc.macros.mail_addr = "joe";
 	mc.macros.sender = "joe@example.org";
@@ -126,7 +114,7 @@ static void test_sender_of_sendmail(void **state)
 	expect_data(&mc, FULL);
 	mc_close(&mc);
 	filter_expect_log("from=<joe@example.org>", 1);
-	stop();
+	filter_end();
 }
 
 /* QUIT that keeps the connection: the next session comes with no greeting. */
@@ -135,7 +123,7 @@ static void test_connection_is_used_again(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	for (int i = 0; i < 3; i++) {
@@ -145,7 +133,7 @@ static void test_connection_is_used_again(void **state)
 		expect_rcpt(&mc, "<good@example.org>", PASS);
 	}
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* An MTA that cannot choose macros, or leave out replies. */
@@ -154,7 +142,7 @@ static void test_old_mta(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	assert_int_equal(mc_open_unix(&mc, scratch_path("milter.sock")), 0);
 	assert_int_equal(mc_negotiate(&mc, 0x3f, 0x7f), 0);
 	assert_int_equal(mc.actions, 0);
@@ -172,7 +160,7 @@ static void test_old_mta(void **state)
 	filter_expect_log("client=old.ext.test[192.0.2.9] "
 			  "from=<b@ext.test> helo=<old.helo>",
 			  1);
-	stop();
+	filter_end();
 }
 
 static void test_strict_rule(void **state)
@@ -182,7 +170,7 @@ static void test_strict_rule(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("rule = lmtpd-strict\n");
+	filter_begin("rule = lmtpd-strict\n");
 	filter_open(&mc);
 	/* now MAIL is wanted, still without a reply */
 	assert_int_equal(mc.steps, (STEPS & ~0x4) | 0x4000);
@@ -197,7 +185,7 @@ static void test_strict_rule(void **state)
 	mc_event(&mc, MC_MAIL, "<a@x>", NULL);
 	expect_rcpt(&mc, "<good@example.org>", PASS);
 	mc_close(&mc);
-	stop();
+	filter_end();
 }
 
 /* With virtdomains off joe@anywhere is joe: nobody is, until domains is set. */
@@ -210,7 +198,7 @@ static void test_domains_unset(void **state)
 	snprintf(conf, sizeof(conf), "configdirectory: %s\n",
 		 scratch_path("cyrus"));
 	scratch_text("imapd.conf", conf);
-	start("domains = {}\n");
+	filter_begin("domains = {}\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", PASS);
 	expect_rcpt(&mc, "<full@elsewhere.example>", PASS);
@@ -221,7 +209,7 @@ static void test_domains_unset(void **state)
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	expect_rcpt(&mc, "<full@elsewhere.example>", PASS);
 	mc_close(&mc);
-	stop();
+	filter_end();
 	snprintf(conf, sizeof(conf),
 		 "configdirectory: %s\nvirtdomains: userid\n"
 		 "defaultdomain: example.org\n",
@@ -236,7 +224,7 @@ static void test_log_line(void **state)
 	const char *line, *since;
 
 	(void)state;
-	start("");
+	filter_begin("");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	mc.macros.queue_id = "4F00D";
@@ -263,7 +251,7 @@ static void test_log_line(void **state)
 		    0);
 	filter_expect_log("4F00D: defer: ", 1);
 	filter_expect_log("from=<x\\x0ay@ext.test>", 1);
-	stop();
+	filter_end();
 }
 
 /* Room is made, or the source falls silent. */
@@ -272,7 +260,7 @@ static void test_table_changes(void **state)
 	struct mc mc;
 
 	(void)state;
-	start("max_age = 5s\n");
+	filter_begin("max_age = 5s\n");
 	filter_open(&mc);
 	expect_rcpt(&mc, "<full@example.org>", FULL);
 	filter_wait_log("source test: not heard of", 1);
@@ -286,7 +274,7 @@ static void test_table_changes(void **state)
 	filter_usage("user.full", 102401);
 	mc_close(&mc);
 	assert_int_equal(filter_logged("no source has published"), 0);
-	stop();
+	filter_end();
 }
 
 int main(void)

@@ -270,6 +270,18 @@ int filter_stop(int number)
 	return status;
 }
 
+void filter_begin(const char *more)
+{
+	filter_settings(more);
+	assert_int_equal(filter_scan("-q"), 0);
+	filter_start();
+}
+
+void filter_end(void)
+{
+	assert_int_equal(filter_stop(SIGTERM), 0);
+}
+
 const char *filter_log(void)
 {
 	static char text[1 << 20];

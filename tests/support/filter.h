@@ -49,6 +49,10 @@ void filter_signal(int number);
 /* Ask it to stop, or wait for its end; the exit status, -N for signal N. */
 int filter_stop(int number);
 
+/* filter_settings, a scan and filter_start; and a stop. All must go well. */
+void filter_begin(const char *more);
+void filter_end(void);
+
 /* Everything logged since filter_start. */
 const char *filter_log(void);
 
