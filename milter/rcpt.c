@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "quotadefer/fold.h"
 #include "quotadefer/policy.h"
 
 static bool is_domain_root(const char *root)
@@ -136,39 +137,73 @@ static void judge_targets(struct qd_view *view,
 	answer->full_since = since;
 }
 
-/* A local user as sendmail has it, without a domain, is one of ours. */
-static const char *domain_of_local(const struct qd_settings *settings,
-				   const char *typed)
+/*
+ * The domain of a local user as sendmail has him, without one. That is how
+ * Cyrus gets him, so with virtual domains he is one of the default domain,
+ * whatever domain was typed.
+ */
+static void add_domain(const struct qd_settings *settings,
+		       struct qd_table *table, const struct qd_address *typed,
+		       struct qd_address *out)
 {
-	if (!settings->domains.count || qd_list_has(&settings->domains, typed))
-		return typed;
-	return settings->myorigin ? settings->myorigin :
-				    settings->domains.items[0];
+	struct qd_view *view;
+	struct qd_naming naming;
+	struct qd_error err;
+	const char *domain = typed->domain;
+
+	if (settings->domains.count && !qd_list_has(&settings->domains, domain))
+		domain = settings->myorigin ? settings->myorigin :
+					      settings->domains.items[0];
+	view = qd_view_begin(table, &err);
+	if (view && qd_view_naming(view, &naming, &err) == QD_FOUND &&
+	    naming.virtdomains != QD_VIRTDOMAINS_OFF)
+		domain = naming.defaultdomain;
+	snprintf(out->domain, sizeof(out->domain), "%s", domain);
+	if (view)
+		qd_view_end(view);
+}
+
+/* Postfix takes the quotes off, and folds: "a b"@x is "a b@x" then. */
+static bool is_unquoted(const struct qd_address *typed, const char *mapped)
+{
+	enum {
+		SIZE = QD_LOCAL_MAX + QD_DOMAIN_MAX + 2
+	};
+	char text[SIZE], folded[2][QD_FOLD_GROWTH * SIZE];
+
+	snprintf(text, sizeof(text), "%s@%s", typed->local, typed->domain);
+	return qd_fold(text, folded[0], sizeof(folded[0])) == 0 &&
+	       qd_fold(mapped, folded[1], sizeof(folded[1])) == 0 &&
+	       strcmp(folded[0], folded[1]) == 0;
 }
 
 /*
  * What the MTA made of it, if that is another address than was typed: Postfix
- * tells the typed one in lower case, and Cyrus may care.
+ * tells the typed one in lower case, and Cyrus may care. False if it made
+ * something of it that we cannot read: who was typed then gets nothing.
  */
-static void first_target(const struct qd_settings *settings,
+static bool first_target(const struct qd_settings *settings,
+			 struct qd_table *table,
 			 const struct qd_request *request,
 			 struct qd_answer *answer)
 {
 	const struct qd_address *typed = &answer->address;
+	const char *text = request->mapped;
 	struct qd_address mapped;
-	enum qd_address_kind kind = QD_ADDRESS_ODD;
+	enum qd_address_kind kind;
 
 	answer->target = *typed;
-	if (request->mapped)
-		kind = qd_address_parse(request->mapped, &mapped);
+	if (!text || !text[0])
+		return true;
+	kind = qd_address_parse(text, &mapped);
 	if (kind == QD_ADDRESS_LOCAL)
-		snprintf(mapped.domain, sizeof(mapped.domain), "%s",
-			 domain_of_local(settings, typed->domain));
+		add_domain(settings, table, typed, &mapped);
 	else if (kind != QD_ADDRESS_MAILBOX)
-		return;
+		return is_unquoted(typed, text);
 	if (strcasecmp(mapped.local, typed->local) != 0 ||
 	    strcasecmp(mapped.domain, typed->domain) != 0)
 		answer->target = mapped;
+	return true;
 }
 
 /* The naming, and whether anybody may be looked up with it. */
@@ -259,7 +294,10 @@ void qd_rcpt_decide(const struct qd_settings *settings,
 	answer->kind = qd_address_parse(request->rcpt, &answer->address);
 	if (qd_policy_exempts(settings, request, answer, &answer->why))
 		return;
-	first_target(settings, request, answer);
+	if (!first_target(settings, table, request, answer)) {
+		answer->why = QD_WHY_ODD_ADDRESS;
+		return;
+	}
 	if (aliases)
 		judge_aliases(settings, aliases, table, request, now, answer);
 	else

@@ -188,8 +188,17 @@ static const struct {
 	  "virt.example", QD_WHY_FULL },
 	{ "away", "<joe@example.org>", "joe@other.example", "joe",
 	  "other.example", QD_WHY_OTHER_DOMAIN },
-	{ "odd", "<joe@example.org>", "jim jones@example.org", "joe",
+	/* not to typed->domain: Cyrus gets the name alone */
+	{ "of a virtual domain that is ours", "<x@virt.example>", "joe", "joe",
 	  "example.org", QD_WHY_FULL },
+	{ "full there, not here", "<joe@virt.example>", "jim", "jim",
+	  "example.org", QD_WHY_NOT_FULL },
+	{ "odd", "<joe@example.org>", "jim jones@example.org", "joe",
+	  "example.org", QD_WHY_ODD_ADDRESS },
+	{ "a literal", "<joe@example.org>", "joe@[192.0.2.1]", "joe",
+	  "example.org", QD_WHY_ODD_ADDRESS },
+	{ "Postfix takes quotes off", "<\"Jo  E\"@Example.org>",
+	  "jo  e@example.org", "Jo  E", "Example.org", QD_WHY_NOT_FULL },
 	{ "empty", "<joe@example.org>", "", "joe", "example.org", QD_WHY_FULL },
 };
 
