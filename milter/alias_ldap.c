@@ -17,10 +17,18 @@ struct map {
 	char *name;
 	struct qd_ldap_pool *pool;
 	struct qd_ldap_shared *shared; /* the pool's */
-	pthread_mutex_t lock;	       /* of what follows */
+	/* as many as there are domains; NULL for one that is no table */
+	struct qd_aliasmap **domain_maps;
+	size_t domain_map_count;
+	pthread_mutex_t lock; /* of what follows */
 	struct qd_breaker breaker;
 	bool outage_told;	  /* by us, not by the servers' part */
 	int64_t tell_bad_data_ms; /* not before; at first 0 */
+};
+
+/* Tables name tables, and perhaps themselves. */
+enum {
+	DEPTH = 4
 };
 
 /* Bad data are for an administrator to see, but not for each mail. */
@@ -154,6 +162,41 @@ static enum qd_found get_folded(struct map *map, const char *key,
 	return found;
 }
 
+/* A look-up of a domain in one of the tables that "domain" names. */
+struct gate {
+	struct map *map;
+	int64_t deadline_ms;
+	struct qd_aliasvalue *value;
+	struct qd_error *err;
+};
+
+static enum qd_found ask_table(void *arg, size_t i, const char *domain)
+{
+	struct gate *gate = arg;
+	struct qd_aliasmap *table = gate->map->domain_maps[i];
+	enum qd_found found = table->ops->get(table, domain, gate->deadline_ms,
+					      gate->value, gate->err);
+
+	free(gate->value->text);
+	gate->value->text = NULL;
+	return found;
+}
+
+static enum qd_found has_domain(struct map *map, const char *key,
+				int64_t deadline_ms,
+				struct qd_aliasvalue *value,
+				struct qd_error *err)
+{
+	struct gate gate = { map, deadline_ms, value, err };
+	const struct qd_ldap_domains_asker asker = { ask_table, &gate };
+	enum qd_found found =
+		qd_ldap_domains_find(&map->shared->table->domains, key, &asker);
+
+	if (found == QD_ERROR)
+		atomic_fetch_add(&map->map.stats.errors, 1);
+	return found;
+}
+
 /* What Postfix does not look up is absent here too. */
 static enum qd_found get(struct qd_aliasmap *aliasmap, const char *key,
 			 int64_t deadline_ms, struct qd_aliasvalue *value,
@@ -168,9 +211,9 @@ static enum qd_found get(struct qd_aliasmap *aliasmap, const char *key,
 	if (strlen(key) > QD_ALIAS_KEY_MAX ||
 	    qd_fold(key, folded, sizeof(folded)) < 0)
 		return QD_ABSENT;
-	if (!qd_ldap_domains_have(&map->shared->table->domains, folded))
-		return QD_ABSENT;
-	found = get_folded(map, folded, deadline_ms, value, err);
+	found = has_domain(map, folded, deadline_ms, value, err);
+	if (found == QD_FOUND)
+		found = get_folded(map, folded, deadline_ms, value, err);
 	if (found == QD_ERROR)
 		qd_error_prefix(err, map->name);
 	return found;
@@ -180,6 +223,10 @@ static void close_map(struct qd_aliasmap *aliasmap)
 {
 	struct map *map = (struct map *)aliasmap;
 
+	for (size_t i = 0; i < map->domain_map_count; i++)
+		if (map->domain_maps[i])
+			map->domain_maps[i]->ops->close(map->domain_maps[i]);
+	free(map->domain_maps);
 	qd_ldap_pool_close(&map->pool);
 	pthread_mutex_destroy(&map->lock);
 	free(map->name);
@@ -239,15 +286,44 @@ static struct map *new_map(const char *name, struct qd_ldap_shared *shared,
 	return map;
 }
 
-int qd_alias_ldap_open(const char *name,
-		       const struct qd_alias_ldap_limits *limits,
-		       void (*say)(int priority, const char *text),
-		       struct qd_aliasmap **out, struct qd_error *err)
+static int open_at(int depth, const char *name,
+		   const struct qd_alias_ldap_limits *limits,
+		   void (*say)(int priority, const char *text),
+		   struct qd_aliasmap **out, struct qd_error *err);
+
+static int open_domain_maps(struct map *map, int depth, struct qd_error *err)
+{
+	const struct qd_list *domains = &map->shared->table->domains;
+
+	map->domain_maps =
+		calloc(domains->count + 1, sizeof(*map->domain_maps));
+	if (!map->domain_maps)
+		return qd_error_set(err, EX_OSERR, "%s: no memory", map->name);
+	map->domain_map_count = domains->count;
+	for (size_t i = 0; i < domains->count; i++) {
+		const char *name = qd_ldap_domains_table(domains, i);
+
+		if (name &&
+		    open_at(depth + 1, name, &map->shared->limits, map->map.say,
+			    &map->domain_maps[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int open_at(int depth, const char *name,
+		   const struct qd_alias_ldap_limits *limits,
+		   void (*say)(int priority, const char *text),
+		   struct qd_aliasmap **out, struct qd_error *err)
 {
 	struct qd_ldap_shared *shared;
 	struct qd_ldap_table table;
 	struct map *map;
 
+	if (depth == DEPTH)
+		return qd_error_set(err, EX_CONFIG,
+				    "%s: too many tables deep in \"domain\"",
+				    name);
 	if (strncmp(name, prefix, strlen(prefix)) != 0)
 		return qd_error_set(err, EX_CONFIG, "%s: not ldap:/path", name);
 	if (qd_ldap_table_read(name + strlen(prefix), &table, err) < 0 ||
@@ -259,6 +335,18 @@ int qd_alias_ldap_open(const char *name,
 		qd_ldap_shared_free(&shared);
 		return qd_error_set(err, EX_OSERR, "%s: no memory", name);
 	}
+	if (open_domain_maps(map, depth, err) < 0) {
+		close_map(&map->map);
+		return -1;
+	}
 	*out = &map->map;
 	return 0;
+}
+
+int qd_alias_ldap_open(const char *name,
+		       const struct qd_alias_ldap_limits *limits,
+		       void (*say)(int priority, const char *text),
+		       struct qd_aliasmap **out, struct qd_error *err)
+{
+	return open_at(0, name, limits, say, out, err);
 }

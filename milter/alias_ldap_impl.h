@@ -101,7 +101,18 @@ void qd_ldap_list_free(struct qd_list *list);
 /* alias_ldap_domain.c */
 int qd_ldap_domains_read(const char *text, struct qd_list *out,
 			 struct qd_error *err);
-bool qd_ldap_domains_have(const struct qd_list *domains, const char *key);
+/* The name of the i-th if it is a table of ours, "ldap:/path", or NULL. */
+const char *qd_ldap_domains_table(const struct qd_list *domains, size_t i);
+/* Who asks the i-th, a table, for a domain. */
+struct qd_ldap_domains_asker {
+	enum qd_found (*ask)(void *arg, size_t i, const char *domain);
+	void *arg;
+};
+/* Is the domain of key one of them? All are if there are none. asker may be
+ * NULL if none is a table. */
+enum qd_found qd_ldap_domains_find(const struct qd_list *domains,
+				   const char *key,
+				   const struct qd_ldap_domains_asker *asker);
 
 /* alias_ldap_table.c */
 enum qd_ldap_scope {
@@ -143,7 +154,7 @@ struct qd_ldap_table {
 	const char *format; /* of results */
 	struct qd_ldap_parts parts;
 	bool base_varies;	/* with the key */
-	struct qd_list domains; /* empty: all */
+	struct qd_list domains; /* names and tables; empty: all */
 	/* terminal, leaf, other and special ones; with a NULL at the end */
 	struct qd_list attributes;
 	size_t terminal_end, leaf_end, plain_end;

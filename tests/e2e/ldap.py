@@ -137,6 +137,10 @@ def fill(slapd, draw):
            mailacceptinggeneralid="local@example.org",
            maildrop="found-local@example.org")
 
+    # a domain as a whole, which is not asked for where "domain" is set
+    person("whole", GROUPS, maildrop="whole@example.org",
+           mailacceptinggeneralid=[f"@{d}" for d in DOMAINS])
+
     # one base a domain
     for domain in DOMAINS[:3]:
         ou(domain, f"ou=domains,{SUFFIX}")
@@ -418,6 +422,25 @@ class SameAsPostfix(Directory):
                        f"{listed}, example.org", f"!{listed} org"):
             with self.subTest(domain=domain):
                 self.compare(self.table(f"domain = {domain}\n"), count=40)
+
+    def test_tables_of_domains(self):
+        """As Kolab has it: which domains are ours is in the directory."""
+        ours = self.table("query_filter = (ou=%s)\nresult_attribute = ou\n",
+                          "Ours", search_base=f"ou=domains,{SUFFIX}")
+        broken = self.table("query_filter = (ou=%s)\n", "broken",
+                            search_base="o=nowhere")
+        for domain, some in (
+                (f"ldap:{ours}", True),
+                (f"!ldap:{ours}, static:all", True), ("static:all", True),
+                ("!static:all", False), (f"{DOMAINS[0]} ldap:{broken}", True),
+                (f"ldap:{broken}", False)):
+            with self.subTest(domain=domain):
+                answers = self.compare(self.table(f"domain = {domain}\n"))
+                self.assertEqual(answers[b"FOUND"] > 0, some)
+        # the oracle has no proxymap
+        keys = [f"{n}@{d}".encode() for n in NAMES for d in DOMAINS]
+        self.assertEqual(*(ask(self.table(f"domain = {kind}ldap:{ours}\n"),
+                               keys) for kind in ("", "proxy:")))
 
     def test_scope(self):
         for scope in ("sub", "one", "base", "ONE"):
@@ -819,6 +842,9 @@ class BadTables(unittest.TestCase):
         ("result_attribute =", "line 2: result_attribute = : expected an"),
         ("domain = hash:/x", "line 2: domain = hash:/x: hash:/x: tables are "
          "not supported"),
+        ("domain = ldap:x.cf", "line 2: domain = ldap:x.cf: ldap:x.cf: tables "
+         "are not supported"),
+        ("domain = ldap:/nonexistent", "/nonexistent: No such file"),
         ("domain = /nonexistent", "line 2: domain = /nonexistent: "
          "/nonexistent: No such file"),
         ("domain = ,", "line 2: domain = ,: no domain"),
@@ -842,9 +868,14 @@ class BadTables(unittest.TestCase):
             with self.subTest(text=text):
                 self.path.write_text(f"# {text[:10]!r}\n{text}\n")
                 got = self.refusal()
-                self.assertIn(f"{self.path}", got)
+                if "ldap:/" not in text:
+                    self.assertIn(f"{self.path}", got)
                 self.assertIn(why, got)
                 self.assertNotIn("geheim", got)
+
+    def test_a_table_that_names_itself(self):
+        self.path.write_text(f"domain = ldap:{self.path}\n")
+        self.assertIn("too many tables deep", self.refusal())
 
     def test_files(self):
         self.assertIn("No such file", self.refusal("/nonexistent.cf"))

@@ -95,16 +95,22 @@ static void test_domains(void **state)
 	struct qd_error err;
 
 	(void)state;
-	assert_true(qd_ldap_domains_have(&none, "a"));
+	assert_int_equal(qd_ldap_domains_find(&none, "a", NULL), QD_FOUND);
 	assert_int_equal(
 		qd_ldap_domains_read("A.org !!b.org,!c.org c.org", &some, &err),
 		0);
-	assert_true(qd_ldap_domains_have(&some, "x@a.org"));
-	assert_true(qd_ldap_domains_have(&some, "x@b.org"));
-	assert_false(qd_ldap_domains_have(&some, "x@c.org"));
-	assert_false(qd_ldap_domains_have(&some, "x@sub.a.org"));
-	assert_false(qd_ldap_domains_have(&some, "a.org"));
-	assert_false(qd_ldap_domains_have(&some, "x@"));
+	assert_int_equal(qd_ldap_domains_find(&some, "x@a.org", NULL),
+			 QD_FOUND);
+	assert_int_equal(qd_ldap_domains_find(&some, "x@b.org", NULL),
+			 QD_FOUND);
+	assert_int_equal(qd_ldap_domains_find(&some, "x@c.org", NULL),
+			 QD_ABSENT);
+	assert_int_equal(qd_ldap_domains_find(&some, "x@sub.a.org", NULL),
+			 QD_ABSENT);
+	assert_int_equal(qd_ldap_domains_find(&some, "a.org", NULL), QD_ABSENT);
+	assert_int_equal(qd_ldap_domains_find(&some, "x@", NULL), QD_ABSENT);
+	assert_int_equal(qd_ldap_domains_find(&some, "@a.org", NULL),
+			 QD_ABSENT);
 	qd_ldap_list_free(&some);
 }
 
