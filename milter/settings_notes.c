@@ -2,6 +2,8 @@
 /* What is allowed, and probably not meant. */
 #include "quotadefer/settings.h"
 
+#include <string.h>
+
 enum {
 	DAY_MS = 86400000,
 	/* smtpd_hard_error_limit of Postfix */
@@ -38,6 +40,16 @@ static void note_mode_domains(const struct notes *notes,
 	}
 }
 
+/* Postfix asks aliases(5) for what is in its mydestination only. */
+static bool guesses_mydestination(const struct qd_settings *s)
+{
+	for (size_t i = 0; !s->mydestination.count && i < s->alias_maps.count;
+	     i++)
+		if (strncmp(s->alias_maps.items[i], "aliases:", 8) == 0)
+			return true;
+	return false;
+}
+
 static bool exempts_everybody(const struct qd_settings *s)
 {
 	for (size_t i = 0; i < s->exempt_client_count; i++)
@@ -64,6 +76,10 @@ void qd_settings_notes(const struct qd_settings *settings,
 	note(&notes, s->reject_after_ms >= 0 && s->reject_after_ms < DAY_MS,
 	     "reject_after is shorter than 1d: mail is lost to people who "
 	     "would have made room tomorrow");
+	note(&notes, guesses_mydestination(s),
+	     "mydestination is not set: aliases: is asked for all of domains. "
+	     "Postfix does not ask it for virtual_mailbox_domains: set it to "
+	     "what Postfix has, or to localhost if that is nothing");
 	note(&notes,
 	     s->alias_connect_timeout_ms > s->alias_timeout_ms ||
 		     s->alias_search_timeout_ms > s->alias_timeout_ms,

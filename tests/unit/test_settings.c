@@ -221,6 +221,12 @@ static void test_notes(void **state)
 		{ "defer_limit = 19\n", "" },
 		{ "defer_limit = 20\n", "defer_limit is 20 or more" },
 		{ "defer_limit = 0\n", "or none" },
+		{ "alias_maps = { \"texthash:/x\" }\n", "" },
+		{ "alias_maps = { \"aliases:/x\" }\n",
+		  "mydestination is not set" },
+		{ "alias_maps = { \"aliases:/x\" }\n"
+		  "mydestination = { \"localhost\" }\n",
+		  "" },
 		{ "alias_timeout = 900ms\n", "alias_search_timeout end with" },
 	};
 
