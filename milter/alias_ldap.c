@@ -26,11 +26,6 @@ struct map {
 	int64_t tell_bad_data_ms; /* not before; at first 0 */
 };
 
-/* Tables name tables, and perhaps themselves. */
-enum {
-	DEPTH = 4
-};
-
 /* Bad data are for an administrator to see, but not for each mail. */
 enum {
 	BAD_DATA_MS = 3600000
@@ -320,7 +315,7 @@ static int open_at(int depth, const char *name,
 	struct qd_ldap_table table;
 	struct map *map;
 
-	if (depth == DEPTH)
+	if (depth == QD_LDAP_DEPTH)
 		return qd_error_set(err, EX_CONFIG,
 				    "%s: too many tables deep in \"domain\"",
 				    name);

@@ -13,8 +13,9 @@
  *	alias_ldap_pool.c        threads that ask, and those that wait
  *	alias_ldap_connection.c  a connection to one of the servers
  *	alias_ldap_search.c      a look-up over a connection
+ *	alias_ldap_state.c       whether what it was read from has changed
  *
- * libldap is known to the last two only. What is told to errors here: status
+ * libldap is known to the two before the last only. What is told to errors here: status
  * EX_UNAVAILABLE is a server that does not answer, and anything else is not.
  */
 
@@ -34,6 +35,11 @@ enum {
 	QD_LDAP_MESSAGE_MAX = 16 << 20,
 	/* groups in groups; each level takes some of a thread's stack */
 	QD_LDAP_DEPTH_MAX = 5000
+};
+
+/* Tables name tables in "domain", and perhaps themselves. */
+enum {
+	QD_LDAP_DEPTH = 4
 };
 
 /* alias_ldap_expand.c: a text that grows, up to QD_LDAP_TEXT_MAX */

@@ -3,41 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 
 static bool is_ldap(const char *name)
 {
 	return strncmp(name, "ldap:", 5) == 0;
-}
-
-static int64_t nanoseconds(const struct timespec *time)
-{
-	return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
-}
-
-/* All zero if the file is not there, which no file is. */
-static struct qd_aliases_file identify(const char *name)
-{
-	struct qd_aliases_file file = { 0 };
-	struct stat st;
-
-	if (stat(strchr(name, ':') + 1, &st) < 0)
-		return file;
-	file.device = st.st_dev;
-	file.inode = st.st_ino;
-	file.size = st.st_size;
-	file.mtime_ns = nanoseconds(&st.st_mtim);
-	file.ctime_ns = nanoseconds(&st.st_ctim);
-	return file;
-}
-
-static bool is_same_file(const struct qd_aliases_file *a,
-			 const struct qd_aliases_file *b)
-{
-	return a->device == b->device && a->inode == b->inode &&
-	       a->size == b->size && a->mtime_ns == b->mtime_ns &&
-	       a->ctime_ns == b->ctime_ns;
 }
 
 static struct qd_alias_ldap_limits
@@ -73,7 +43,7 @@ static int open_ldap(const struct qd_aliases *aliases,
 	struct qd_aliasmap *inner;
 
 	/* before it is read: a change meanwhile is then seen later */
-	map->file = identify(map->name);
+	map->state = qd_alias_ldap_state(map->name);
 	if (qd_alias_ldap_open(map->name, &aliases->ldap, say, &inner, err) < 0)
 		return -1;
 	map->is_cached = true;
@@ -204,14 +174,12 @@ bool qd_aliases_fit(const struct qd_aliases *aliases,
 		return false;
 	for (size_t i = 0; i < names->count; i++) {
 		const struct qd_aliases_map *map = &aliases->maps[i];
-		struct qd_aliases_file file;
 
 		if (strcmp(map->name, names->items[i]) != 0)
 			return false;
-		if (!is_ldap(map->name))
-			continue; /* it looks by itself */
-		file = identify(map->name);
-		if (!is_same_file(&file, &map->file))
+		/* the others look by themselves */
+		if (is_ldap(map->name) &&
+		    qd_alias_ldap_state(map->name) != map->state)
 			return false;
 	}
 	return true;

@@ -39,11 +39,7 @@ struct qd_aliases_map {
 	char *name;
 	struct qd_aliasmap *map;
 	bool is_cached;
-	/* what the file was when it was opened; of maps that do not look */
-	struct qd_aliases_file {
-		uint64_t device, inode;
-		int64_t size, mtime_ns, ctime_ns;
-	} file;
+	uint64_t state; /* of what it was read from, if it does not look */
 };
 
 struct qd_aliases {

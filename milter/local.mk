@@ -74,6 +74,7 @@ milter_libquotadefer_a_SOURCES += \
 	milter/alias_ldap_impl.h \
 	milter/alias_ldap_pool.c \
 	milter/alias_ldap_search.c \
+	milter/alias_ldap_state.c \
 	milter/alias_ldap_table.c
 else
 milter_libquotadefer_a_SOURCES += milter/alias_ldap_none.c

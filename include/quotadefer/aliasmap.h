@@ -142,6 +142,13 @@ int qd_alias_ldap_open(const char *name,
 		       void (*say)(int priority, const char *text),
 		       struct qd_aliasmap **out, struct qd_error *err);
 
+/*
+ * A number for what "ldap:/path" is read from: that file, and those that it
+ * names, with certificates and domains. When it is another one, opening gives
+ * another map.
+ */
+uint64_t qd_alias_ldap_state(const char *name);
+
 /* What a cache in front of a map may hold, and for how long. */
 struct qd_alias_cache_limits {
 	int64_t entries;

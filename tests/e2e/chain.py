@@ -181,6 +181,21 @@ class Chain(unittest.TestCase):
         self.assertIn("no_such_parameter", check.stderr)
         self.table.write_text(good)
 
+    def test_reload_of_what_a_table_names(self):
+        """Its own file is as it was."""
+        domains = self.place.dir / "table-domains"
+        domains.write_text("example.org\n")
+        good = self.table.read_text()
+        self.addCleanup(self.table.write_text, good)
+        self.table.write_text(f"{good}domain = {domains}\n")
+        self.milter.ctl("reload")
+        self.assertEqual(self.verdict("dir-full"), "451")
+        domains.write_text("elsewhere.test\n")
+        self.milter.ctl("reload")
+        self.assertEqual(self.verdict("dir-full"), "250")
+        domains.write_text("")
+        self.assertEqual(self.milter.ctl("reload", check=False).returncode, 78)
+
     def stop_slapd(self, number):
         self.slapd.send(number)
         self.addCleanup(self.start_slapd)
