@@ -17,7 +17,8 @@ bool qd_alias_is_local(const struct qd_settings *settings, const char *domain)
 {
 	if (settings->mydestination.count)
 		return qd_list_has(&settings->mydestination, domain);
-	return !settings->domains.count || is_origin(settings, domain) ||
+	/* with neither, it could be any domain of the world */
+	return is_origin(settings, domain) ||
 	       qd_list_has(&settings->domains, domain);
 }
 
