@@ -326,8 +326,10 @@ static int resolve_sasl(const struct reader *reader, struct qd_error *err)
 	if (table->bind_value != QD_LDAP_BIND_SASL)
 		return 0;
 	if (strcasecmp(table->sasl_mechs, "EXTERNAL") != 0)
-		return refuse(reader, "sasl_mechs",
-			      "only EXTERNAL is supported", err);
+		return refuse(
+			reader, table->sasl_mechs[0] ? "sasl_mechs" : "bind",
+			"with sasl only sasl_mechs = EXTERNAL is supported",
+			err);
 	if (table->version != 3)
 		return refuse(reader, "bind", "sasl needs version = 3", err);
 	for (size_t i = 0; i < table->servers.count; i++)

@@ -97,6 +97,7 @@ static void name_map(const struct qd_aliases *aliases, struct qd_error *err)
 	name = aliases->maps[aliases->count - 1].name;
 	if (!strstr(err->text, strchr(name, ':') + 1))
 		qd_error_prefix(err, name);
+	qd_error_prefix(err, "alias_maps");
 	err->status = EX_CONFIG;
 }
 
@@ -202,7 +203,7 @@ void qd_aliases_each(struct qd_aliases *aliases,
 void qd_aliases_cached(struct qd_aliases *aliases, const char *name,
 		       const char *key, char *out, size_t size)
 {
-	out[0] = '\0';
+	snprintf(out, size, "the filter has no cache of that map");
 	for (size_t i = 0; aliases && i < aliases->count; i++)
 		if (aliases->maps[i].is_cached &&
 		    strcmp(aliases->maps[i].name, name) == 0)

@@ -114,18 +114,27 @@ static bool feed_needs_restart(const struct qd_settings *old,
 	       old->max_age_ms != new->max_age_ms;
 }
 
-/* New maps only if they are others: what the old ones know is worth keeping. */
+/*
+ * New maps are opened in any case, to see whether they can be; but they replace
+ * the old ones only if they are others: what those know is worth keeping.
+ */
 static int load_aliases(struct loop *loop, const struct qd_settings *settings,
 			struct qd_aliases **aliases, struct qd_error *err)
 {
-	struct qd_settings *old;
+	struct qd_settings *old_settings;
+	struct qd_aliases *old;
 
-	old = qd_daemon_settings(loop->daemon, aliases, NULL);
-	qd_settings_unref(&old);
-	if (*aliases && qd_aliases_fit(*aliases, settings))
-		return 0;
-	qd_aliases_unref(aliases);
-	return qd_aliases_open(settings, false, qd_log_text, aliases, err);
+	if (qd_aliases_open(settings, false, qd_log_text, aliases, err) < 0)
+		return -1;
+	old_settings = qd_daemon_settings(loop->daemon, &old, NULL);
+	qd_settings_unref(&old_settings);
+	if (old && qd_aliases_fit(old, settings)) {
+		qd_aliases_unref(aliases);
+		*aliases = old;
+	} else {
+		qd_aliases_unref(&old);
+	}
+	return 0;
 }
 
 static int load(struct loop *loop, struct qd_settings **settings,

@@ -260,8 +260,9 @@ static void check_readable(const char *file)
 {
 	if (access(file, R_OK) < 0 && errno == EACCES)
 		qd_log(LOG_WARNING,
-		       "%s: the filter's user cannot read it, so it cannot be "
-		       "reloaded; chgrp it to his group, chmod g+r",
+		       "%s: the filter's user cannot read it, or not enter a "
+		       "directory above it, so it cannot be reloaded; chgrp "
+		       "it to his group, chmod g+r",
 		       file);
 }
 
@@ -339,6 +340,30 @@ static void print_notes(const char *program, const struct qd_settings *settings)
 	qd_settings_notes(settings, print_note, (void *)program);
 }
 
+/*
+ * Text files are read again, and settings too, by the user that the filter
+ * becomes; so this ends as that user.
+ */
+static void print_unreadable(const struct arguments *a,
+			     const struct qd_settings *settings,
+			     const struct qd_identity *who)
+{
+	struct qd_error err;
+
+	if (geteuid() == 0 && qd_privs_drop(who, (gid_t)-1, &err) < 0)
+		return;
+	for (size_t i = 0; i < settings->alias_maps.count; i++) {
+		const char *map = settings->alias_maps.items[i];
+
+		if (access(strchr(map, '/'), R_OK) < 0 && errno == EACCES)
+			fprintf(stderr,
+				"%s: note: %s: user %s cannot read it, or not "
+				"enter a directory above it: it could not be "
+				"reloaded\n",
+				a->common.program, map, who->name);
+	}
+}
+
 static int check_only(const struct arguments *a,
 		      const struct qd_settings *settings)
 {
@@ -356,6 +381,7 @@ static int check_only(const struct arguments *a,
 		return qd_options_fail(&a->common, &err);
 	qd_aliases_unref(&aliases);
 	print_notes(a->common.program, settings);
+	print_unreadable(a, settings, &who);
 	return EX_OK;
 }
 

@@ -321,7 +321,8 @@ const char *qd_why_text(enum qd_why why)
 		[QD_WHY_ODD_ADDRESS] = "not an address to look up",
 		[QD_WHY_NO_DOMAIN] = "the address has no domain",
 		[QD_WHY_OTHER_DOMAIN] = "not one of the domains",
-		[QD_WHY_ELSEWHERE] = "an alias of an address elsewhere",
+		[QD_WHY_ELSEWHERE] =
+			"it leads to an address that is not in domains",
 		[QD_WHY_NO_MAILBOX] = "an alias of a program or a file",
 		[QD_WHY_NOWHERE] = "an alias that leads nowhere",
 		[QD_WHY_NULL_SENDER] = "full, but null_sender is pass",

@@ -62,6 +62,12 @@ static void print_status(struct qd_daemon *daemon, FILE *out)
 	fprintf(out, "socket %s\n", settings->socket_spec.milter);
 	fprintf(out, "mode %s\n",
 		settings->mode == QD_MODE_MONITOR ? "monitor" : "enforce");
+	if (settings->mode_domain_count)
+		fprintf(out, "mode_domains %zu\n",
+			settings->mode_domain_count);
+	if (settings->enforce_share < 100)
+		fprintf(out, "enforce_share %" PRId64 "%%\n",
+			settings->enforce_share);
 	fprintf(out, "sessions %lld\n", (long long)atomic_load(&m->sessions));
 	fprintf(out, "deferred %llu\n", atomic_load(&m->rcpt[QD_CLASS_DEFER]));
 	fprintf(out, "unknown %llu\n", atomic_load(&m->rcpt[QD_CLASS_UNKNOWN]));

@@ -135,7 +135,7 @@ bool qd_read_delimiter(const struct qd_spec *spec, const char *text,
 {
 	(void)spec;
 	return strlen(text) <= 8 && is_printable(text) &&
-	       !strpbrk(text, "@ ") && store(text, field);
+	       !strpbrk(text, "@ \"") && store(text, field);
 }
 
 bool qd_read_map(const struct qd_spec *spec, const char *text, void *field)
@@ -187,7 +187,9 @@ bool qd_read_one_domain(const struct qd_spec *spec, const char *text,
 bool qd_read_pattern(const struct qd_spec *spec, const char *text, void *field)
 {
 	(void)spec;
-	return strchr(text, '@') && is_printable(text) && append(text, field);
+	/* "@example.org" would match nobody */
+	return strchr(text, '@') && text[0] != '@' && is_printable(text) &&
+	       append(text, field);
 }
 
 bool qd_read_duration(const struct qd_spec *spec, const char *text, void *field)

@@ -7,8 +7,10 @@
 #define DURATION "a duration: write 500ms, 90s, 15m, 3h or 7d"
 #define SIZE	 "a size: write 512K, 64M, 4G or bytes"
 #define PERCENT	 "a share: write 0% to 100%"
-#define PATTERN	 "an address in which * stands for any characters"
-#define PATH	 "an absolute path of at most 255 bytes"
+#define PATTERN                                                     \
+	"an address in which * stands for any characters, such as " \
+	"*@example.org"
+#define PATH "an absolute path of at most 255 bytes"
 #define REPLY                                                            \
 	"1 to 8 lines of printable ASCII, at most 480 characters, with " \
 	"\\n between them"
@@ -79,7 +81,7 @@ const struct qd_spec qd_specs[QD_SETTINGS] = {
 	{ FIELD(mode), .read = qd_read_choice, .choices = qd_mode_names,
 	  .fallback = "enforce", .expected = "enforce or monitor" },
 	{ FIELD(mode_domains), .is_list = true, .read = qd_read_domain_mode,
-	  .expected = "a domain and its mode, such as "
+	  .expected = "a domain and its mode, enforce or monitor, such as "
 		      "\"example.org=monitor\"" },
 	{ FIELD(enforce_share), .read = qd_read_percent, .fallback = "100%",
 	  .expected = PERCENT },
@@ -117,7 +119,9 @@ const struct qd_spec qd_specs[QD_SETTINGS] = {
 	  .expected = REPLY },
 	/* aliases */
 	{ FIELD(alias_maps), .is_list = true, .read = qd_read_map,
-	  .expected = "a map: ldap:/path, texthash:/path or aliases:/path" },
+	  .expected =
+		  "a map: ldap:/path, aliases:/path or texthash:/path (the text "
+		  "of a hash:, lmdb: or cdb: map)" },
 	{ FIELD(alias_rule), .read = qd_read_choice, .choices = alias_names,
 	  .fallback = "all", .expected = "all or any" },
 	{ .name = "alias_timeout",

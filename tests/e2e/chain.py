@@ -165,6 +165,9 @@ class Chain(unittest.TestCase):
                  f"{self.virtual}:1: " in self.milter.text())
         self.virtual.unlink()
         self.assertEqual(self.verdict("new"), "451")
+        done = self.milter.ctl("reload", check=False)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn(f"alias_maps: {self.virtual}: ", done.stderr)
         self.virtual.write_text(VIRTUAL)
         wait_for("the line is gone", lambda: self.verdict("new") == "250")
 
@@ -195,6 +198,18 @@ class Chain(unittest.TestCase):
         self.assertEqual(self.verdict("dir-full"), "250")
         domains.write_text("")
         self.assertEqual(self.milter.ctl("reload", check=False).returncode, 78)
+
+    def test_unreadable(self):
+        """-n is run by root, the filter is not root."""
+        def check():
+            done = parts.run(parts.MILTER, "-n", "-c", self.milter.conf, "-u",
+                             "postfix")
+            return done.stderr
+        self.assertNotIn("cannot read", check())
+        self.table.chmod(0o600)
+        self.addCleanup(self.table.chmod, 0o644)
+        self.assertIn(f"ldap:{self.table}: user postfix cannot read it",
+                      check())
 
     def stop_slapd(self, number):
         self.slapd.send(number)

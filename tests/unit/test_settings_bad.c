@@ -66,9 +66,14 @@ static const struct {
 	  "such as 4.2.2" },
 	{ "code of letters", "reply_enhanced_code = \"4.x.2\"\n",
 	  "such as 4.2.2" },
+	{ "a domain for a pattern", "exempt_recipients = { \"@a.org\" }\n",
+	  ":1: exempt_recipients = \"@a.org\": not an address in which * "
+	  "stands for any characters, such as *@example.org" },
+	{ "quotes for nothing", "recipient_delimiter = '\"\"'\n",
+	  "not the characters" },
 	{ "no mode", "mode_domains = { \"example.org\" }\n",
 	  ":1: mode_domains = \"example.org\": not a domain and its mode, "
-	  "such as \"example.org=monitor\"" },
+	  "enforce or monitor, such as \"example.org=monitor\"" },
 	{ "wrong mode", "mode_domains = { \"example.org=off\" }\n",
 	  "mode_domains = \"example.org=off\": not a domain and its mode" },
 	{ "no domain for the mode", "mode_domains = { \"=monitor\" }\n",
@@ -97,8 +102,7 @@ static const struct {
 	{ "rejected by our heirs", "reject_after = 3661d\n",
 	  "from 1m to 3660d" },
 	{ "map without a type", "alias_maps = { \"/etc/aliases\" }\n",
-	  ":1: alias_maps = \"/etc/aliases\": not a map: ldap:/path, "
-	  "texthash:/path or aliases:/path" },
+	  ":1: alias_maps = \"/etc/aliases\": not a map: ldap:/path, aliases:/path" },
 	{ "map of another type", "alias_maps = \"hash:/etc/aliases\"\n",
 	  "not a map" },
 	{ "map without a path", "alias_maps = \"ldap:aliases.cf\"\n",
