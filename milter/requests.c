@@ -63,8 +63,7 @@ static void print_status(struct qd_daemon *daemon, FILE *out)
 	fprintf(out, "mode %s\n",
 		settings->mode == QD_MODE_MONITOR ? "monitor" : "enforce");
 	if (settings->mode_domain_count)
-		fprintf(out, "mode_domains %zu\n",
-			settings->mode_domain_count);
+		fprintf(out, "mode_domains %zu\n", settings->mode_domain_count);
 	if (settings->enforce_share < 100)
 		fprintf(out, "enforce_share %" PRId64 "%%\n",
 			settings->enforce_share);
