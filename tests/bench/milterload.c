@@ -101,7 +101,7 @@ static void read_recipients(void)
 }
 
 /* Every recipient's packet is made once: making it is not to be measured. */
-static void pack_recipients(const struct mc *mc)
+static void pack_recipients(struct mc *mc)
 {
 	unsigned char out[MC_WIRE];
 	char path[310];
@@ -110,6 +110,7 @@ static void pack_recipients(const struct mc *mc)
 		struct recipient *r = &recipients[i];
 
 		snprintf(path, sizeof(path), "<%s>", r->address);
+		mc->macros.rcpt_addr = r->address;
 		r->length = mc_pack(mc, MC_RCPT, path, out);
 		r->wire = malloc(r->length);
 		if (!r->wire)
@@ -127,7 +128,6 @@ static void open_one(struct mc *mc, struct connection *c)
 	mc->macros.client_name = "mx.ext.test";
 	mc->macros.client_port = "4711";
 	mc->macros.mail_addr = "a@ext.test";
-	mc->macros.rcpt_addr = "u0000000@example.org";
 	mc_event(mc, MC_HELO, "mx.ext.test", NULL);
 	mc_event(mc, MC_MAIL, "<a@ext.test>", NULL);
 	c->fd = mc->fd;
