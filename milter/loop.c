@@ -183,7 +183,6 @@ static int handle_request(void *arg, const char *request, bool trusted,
 			  FILE *out, struct qd_error *err)
 {
 	struct loop *loop = arg;
-
 	bool is_reload = strcmp(request, "reload") == 0;
 
 	/* to whom there was mail of late is nobody's business */

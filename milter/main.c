@@ -358,8 +358,8 @@ static void print_unreadable(const struct arguments *a,
 		if (access(strchr(map, '/'), R_OK) < 0 && errno == EACCES)
 			fprintf(stderr,
 				"%s: note: %s: user %s cannot read it, or not "
-				"enter a directory above it: it could not be "
-				"reloaded\n",
+				"enter a directory above it, so it cannot be "
+				"reloaded; chgrp it to his group, chmod g+r\n",
 				a->common.program, map, who->name);
 	}
 }

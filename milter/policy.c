@@ -208,6 +208,8 @@ static bool is_in_share(const struct qd_settings *settings,
 {
 	char base[ADDRESS_TEXT];
 
+	if (settings->enforce_share >= 100)
+		return true;
 	write_address(address->local, base_length(settings, address->local),
 		      address->domain, base);
 	return (int64_t)(hash(base) % 100) < settings->enforce_share;

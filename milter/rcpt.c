@@ -54,6 +54,12 @@ static enum qd_why judge(const struct qd_settings *settings,
 	return QD_WHY_FULL;
 }
 
+static bool is_ours(const struct qd_settings *settings, const char *domain)
+{
+	return !settings->domains.count ||
+	       qd_list_has(&settings->domains, domain);
+}
+
 /* One target, in answer->target, from its domain to its verdict. */
 static enum qd_why look_up(struct qd_view *view,
 			   const struct qd_settings *settings,
@@ -62,8 +68,7 @@ static enum qd_why look_up(struct qd_view *view,
 {
 	enum qd_found found;
 
-	if (settings->domains.count &&
-	    !qd_list_has(&settings->domains, answer->target.domain))
+	if (!is_ours(settings, answer->target.domain))
 		return QD_WHY_ELSEWHERE;
 	if (qd_naming_mailbox(&answer->naming, answer->target.local,
 			      answer->target.domain, &answer->mailbox) < 0)
@@ -101,6 +106,16 @@ static int64_t later(int64_t a, int64_t b)
 	if (a == 0 || b == 0)
 		return 0;
 	return a > b ? a : b;
+}
+
+/* The usual case, without copies of *answer. */
+static void judge_one(struct qd_view *view, const struct qd_settings *settings,
+		      const struct qd_request *request, int64_t now,
+		      const struct qd_target *target, struct qd_answer *answer)
+{
+	judge_target(view, settings, request, now, target, answer);
+	answer->full_since =
+		answer->why == QD_WHY_FULL ? answer->hit.rec.since : 0;
 }
 
 /*
@@ -151,7 +166,7 @@ static void add_domain(const struct qd_settings *settings,
 	struct qd_error err;
 	const char *domain = typed->domain;
 
-	if (settings->domains.count && !qd_list_has(&settings->domains, domain))
+	if (!is_ours(settings, domain))
 		domain = settings->myorigin ? settings->myorigin :
 					      settings->domains.items[0];
 	view = qd_view_begin(table, &err);
@@ -177,6 +192,16 @@ static bool is_unquoted(const struct qd_address *typed, const char *mapped)
 	       strcmp(folded[0], folded[1]) == 0;
 }
 
+/* Postfix's own form of nearly every address; so most need no more parsing. */
+static bool is_typed(const struct qd_address *typed, const char *mapped)
+{
+	size_t length = strlen(typed->local);
+
+	return strncasecmp(mapped, typed->local, length) == 0 &&
+	       mapped[length] == '@' &&
+	       strcasecmp(mapped + length + 1, typed->domain) == 0;
+}
+
 /*
  * What the MTA made of it, if that is another address than was typed: Postfix
  * tells the typed one in lower case, and Cyrus may care. False if it made
@@ -193,7 +218,7 @@ static bool first_target(const struct qd_settings *settings,
 	enum qd_address_kind kind;
 
 	answer->target = *typed;
-	if (!text || !text[0])
+	if (!text || !text[0] || is_typed(typed, text))
 		return true;
 	kind = qd_address_parse(text, &mapped);
 	if (kind == QD_ADDRESS_LOCAL)
@@ -238,7 +263,9 @@ static void judge_all(const struct qd_settings *settings,
 		return;
 	}
 	answer->why = begin(view, settings, answer);
-	if (answer->why == QD_WHY_FULL)
+	if (answer->why == QD_WHY_FULL && targets->count == 1)
+		judge_one(view, settings, request, now, targets->items, answer);
+	else if (answer->why == QD_WHY_FULL)
 		judge_targets(view, settings, request, now, targets, answer);
 	qd_view_end(view);
 }
@@ -251,8 +278,7 @@ static void judge_itself(const struct qd_settings *settings,
 	struct qd_target target = { .address = answer->target };
 	const struct qd_targets targets = { &target, 1 };
 
-	if (settings->domains.count &&
-	    !qd_list_has(&settings->domains, target.address.domain))
+	if (!is_ours(settings, target.address.domain))
 		answer->why = QD_WHY_OTHER_DOMAIN;
 	else
 		judge_all(settings, table, request, now, &targets, answer);
