@@ -123,6 +123,14 @@ class Server:
 
     def send(self, number):
         self.process.send_signal(number)
+        # a process of several threads may go on for a moment
+        if number == signal.SIGSTOP:
+            wait_for(f"{self.name} stands still", self.is_stopped)
+
+    def is_stopped(self):
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0]
+                   == "T" for task in tasks.iterdir())
 
     def stop(self, number=signal.SIGTERM):
         """End it; the exit status."""
